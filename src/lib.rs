@@ -1,0 +1,1 @@
+//! Bursar, an OAuth 2.0 token broker. ARCHITECTURE.md is the map of the rooms.
