@@ -1,0 +1,4 @@
+//! The nouns, and the rules that need no I/O: a rule takes the record and the time, and says what follows.
+
+pub mod names;
+pub mod token;
