@@ -1,0 +1,210 @@
+//! What is remembered, and how it changes: versioned documents with compare-and-set, a queue of what is due,
+//! a feed of changes, ordered scans. A store decides nothing and never sees plaintext: decisions are made in
+//! Rust on the loaded document and written back on condition that nobody else wrote first.
+
+use crate::clock::Timestamp;
+use async_trait::async_trait;
+use std::{fmt, time::Duration};
+
+/// Largest body of a document, in bytes.
+pub const BODY_MAX: usize = 256 * 1024;
+/// Longest key, in bytes.
+pub const KEY_MAX: usize = 256;
+/// Most documents or due entries that one call returns.
+pub const PAGE_MAX: usize = 1000;
+
+/// Where a document lies: slash-separated words, the kind first, as `connection/acme/concur`.
+/// Visible ASCII only. Scans go by prefix, in byte order.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+/// Counts the writes of a document. 1 is the first; no document has 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+/// A document as it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub key: Key,
+    pub version: Version,
+    pub body: Vec<u8>,
+}
+
+/// An answer, with the store's clock at the moment it was given. Leases and due times are judged by this
+/// clock, so that a replica whose own clock is wrong does no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dated<T> {
+    pub value: T,
+    pub store_now: Timestamp,
+}
+
+/// One conditional write: the document, its due entry and its change event together, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub key: Key,
+    pub expect: Expect,
+    pub then: Then,
+    pub room: Room,
+}
+
+/// What must be there for the write to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    At(Version),
+}
+
+/// What is there afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// The new body. `due` replaces the document's entry in the due queue; `None` takes it out.
+    /// The version becomes one more than the expected one (1 where it was absent).
+    Put { body: Vec<u8>, due: Option<Timestamp> },
+    /// Document and due entry are gone.
+    Delete,
+}
+
+/// Whether a store that is at its memory limit may refuse the write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Refused with [`StoreError::Full`] when the store is full: a claim must prove that there is room for its answer.
+    Needed,
+    /// Written even then: the answer of an exchange must never be lost for want of memory.
+    Forced,
+}
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// Written, with this version (for a delete: the version that was deleted).
+    Done(Version),
+    /// Somebody else wrote first; what is there now (`None`: nothing).
+    Conflict(Option<Document>),
+}
+
+/// What is due, most overdue first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Due {
+    pub keys: Vec<(Key, Timestamp)>,
+    /// When the first entry that is not due yet will be; `None` if there is none in this shard.
+    pub next: Option<Timestamp>,
+}
+
+/// What the change feed tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// This document was written (or deleted) at this version.
+    Changed { key: Key, version: Version },
+    /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
+    /// Always the first notice of a feed, and again after each reconnect.
+    Gap,
+}
+
+/// A subscription. Dropping it ends it.
+#[async_trait]
+pub trait Feed: Send {
+    /// The next notice; waits for it. A feed heals itself: it reconnects with back-off and says `Gap`; it
+    /// ends (`None`) only when its store is dropped.
+    async fn next(&mut self) -> Option<Notice>;
+}
+
+/// The narrow waist: everything that a store has to be able to do.
+#[async_trait]
+pub trait Documents: Send + Sync {
+    async fn read(&self, key: &Key) -> Result<Dated<Option<Document>>, StoreError>;
+
+    /// Writes on condition. An error of kind [`StoreError::Unavailable`] leaves open whether it was written:
+    /// read again to know.
+    async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError>;
+
+    /// How many due queues there are; at least 1, and fixed for the life of a deployment.
+    fn shards(&self) -> u16;
+
+    /// What is due in one shard at the store's own present, at most `limit` entries.
+    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError>;
+
+    /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`.
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// Starts telling what changes, everywhere in this store, by whatever replica.
+    async fn changes(&self) -> Result<Box<dyn Feed>, StoreError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store did not answer in time, or the connection broke. A write may or may not have happened.
+    /// Check that Redis runs and is reachable, or that the data directory's disk works.
+    #[error("store did not answer: {cause}")]
+    Unavailable { cause: String },
+    /// The store is at its memory or disk limit. Nothing was written.
+    #[error("store was full: raise its memory or disk limit")]
+    Full,
+    /// What came back is not what was written by any version of this program.
+    #[error("stored document `{key}` is not readable: {cause}")]
+    Broken { key: String, cause: String },
+    /// A key or body beyond the bounds of this module: a mistake of the caller.
+    #[error("document `{key}` is refused: {cause}")]
+    Refused { key: String, cause: String },
+    /// The store cannot be used as it is configured; starting again does not help.
+    #[error("store cannot be used: {cause}")]
+    Unusable { cause: String },
+}
+
+impl Key {
+    pub fn new(key: impl Into<Box<str>>) -> Result<Self, StoreError> {
+        let key = key.into();
+        let well_formed = (1..=KEY_MAX).contains(&key.len())
+            && key.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');
+        if well_formed {
+            Ok(Self(key))
+        } else {
+            Err(StoreError::Refused {
+                key: key.chars().filter(char::is_ascii_graphic).take(KEY_MAX).collect(),
+                cause: format!("keys are 1 to {KEY_MAX} visible ASCII characters without braces"),
+            })
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Version {
+    pub const FIRST: Self = Self(1);
+
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl Expect {
+    /// The version that a [`Then::Put`] under this condition gets.
+    pub const fn writes(self) -> Version {
+        match self {
+            Self::Absent => Version::FIRST,
+            Self::At(version) => version.next(),
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How long a store call may take before it is given up as [`StoreError::Unavailable`].
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
