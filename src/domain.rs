@@ -1,4 +1,7 @@
 //! The nouns, and the rules that need no I/O: a rule takes the record and the time, and says what follows.
 
+pub mod connection;
+pub mod failure;
 pub mod names;
+pub mod profile;
 pub mod token;

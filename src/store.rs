@@ -2,6 +2,9 @@
 //! a feed of changes, ordered scans. A store decides nothing and never sees plaintext: decisions are made in
 //! Rust on the loaded document and written back on condition that nobody else wrote first.
 
+pub mod claim;
+pub mod ledger;
+
 use crate::clock::Timestamp;
 use async_trait::async_trait;
 use std::{fmt, time::Duration};

@@ -1,0 +1,150 @@
+//! What the broker remembers about one authorization, and how much of it an exchange may change.
+
+use super::{
+    failure::{Class, Reason},
+    names::{ClientName, ConnectionName, ProviderName},
+    profile::{GrantKind, Overlap},
+    token::{AccessToken, PreviousRefreshToken, RefreshToken, Sealed},
+};
+use crate::clock::Timestamp;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    pub name: ConnectionName,
+    pub uid: Uuid,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub provider: ProviderName,
+    pub client: ClientName,
+    pub grant: GrantKind,
+    pub principal: Option<Principal>,
+    pub labels: BTreeMap<String, String>,
+    /// What was asked for; empty leaves it to the client's registration.
+    pub requested_scopes: Vec<String>,
+    /// What was granted, from the first answer on.
+    pub scopes: Vec<String>,
+    /// Whether a caller that asks for fewer scopes may get the whole token instead of a refusal.
+    pub narrowing: Narrowing,
+    /// Where the token is good and where it is refreshed (SAP Concur: geolocation), without a trailing slash.
+    pub api_base_url: Option<String>,
+    pub state: State,
+    pub reason: Option<StateReason>,
+    /// One consent. A new consent starts a new family.
+    pub family: Uuid,
+    /// Counts the answers that were committed in this family.
+    pub generation: u64,
+    pub refresh_token: Option<Sealed<RefreshToken>>,
+    pub previous_refresh_token: Option<Sealed<PreviousRefreshToken>>,
+    pub refresh_expires_at: Option<Timestamp>,
+    pub token: Option<Token>,
+    pub attempt: Option<Attempt>,
+    /// The attempt whose answer made the present generation: settles a commit whose reply was lost.
+    pub settled: Option<Uuid>,
+    /// The grant was refused once at this generation.
+    pub suspicion: Option<Mark>,
+    /// An exchange of this generation ended without an answer: the server may have used the grant up.
+    pub ambiguous: Option<Mark>,
+    /// When the next exchange may start, by the store's clock; `None` while nothing is to be done.
+    pub due: Option<Timestamp>,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    pub last_success_at: Option<Timestamp>,
+    pub last_failure: Option<LastFailure>,
+}
+
+/// An access token as it is kept: sealed, with the times that rules need (by this replica's clock when it was committed).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    pub sealed: Sealed<AccessToken>,
+    /// The generation it was sealed for.
+    pub generation: u64,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// From here on it is refreshed in the background.
+    pub soft_at: Timestamp,
+    /// From here on callers wait for the refresh.
+    pub hard_at: Timestamp,
+    pub overlap: Overlap,
+}
+
+/// For whom the token speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub kind: PrincipalKind,
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrincipalKind {
+    User,
+    Company,
+    App,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Narrowing {
+    #[default]
+    Refuse,
+    ServeWhole,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No answer has been committed yet.
+    Pending,
+    Active,
+    NeedsReauthorization,
+    Disabled,
+    Revoking,
+    Revoked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateReason {
+    pub reason: Reason,
+    pub code: Option<String>,
+    pub correlation_id: Option<String>,
+    pub at: Timestamp,
+}
+
+/// One try at the token endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: Uuid,
+    pub replica: String,
+    pub generation: u64,
+    pub started_at: Timestamp,
+    /// Until then, by the store's clock, others leave the attempt alone.
+    pub lease_until: Timestamp,
+}
+
+/// Something that stands on one generation and is void on the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub generation: u64,
+    pub at: Timestamp,
+    pub code: Option<String>,
+    pub correlation_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFailure {
+    pub class: Class,
+    pub code: Option<String>,
+    pub correlation_id: Option<String>,
+    pub at: Timestamp,
+}
+
+impl Connection {
+    /// The mark, if it stands on the present generation.
+    pub fn standing<'a>(&self, mark: Option<&'a Mark>) -> Option<&'a Mark> {
+        mark.filter(|mark| mark.generation == self.generation)
+    }
+
+    /// The attempt that others must leave alone.
+    pub fn live_attempt(&self, store_now: Timestamp) -> Option<&Attempt> {
+        self.attempt.as_ref().filter(|attempt| store_now < attempt.lease_until)
+    }
+}

@@ -1,0 +1,1 @@
+//! Table of outcomes. The Concur codes are tested beside their profile.
