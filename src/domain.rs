@@ -1,7 +1,9 @@
 //! The nouns, and the rules that need no I/O: a rule takes the record and the time, and says what follows.
 
+pub mod attempt;
 pub mod connection;
 pub mod failure;
+pub mod lifecycle;
 pub mod names;
 pub mod profile;
 pub mod token;

@@ -36,6 +36,8 @@ pub struct Profile {
     pub lifetimes: Lifetimes,
     /// One request to the token endpoint, from the first byte to the last.
     pub exchange_timeout: Duration,
+    /// The longest pause between two tries while the server is down: at least one minute is usual, SAP Concur asks for five.
+    pub retry_ceiling: Duration,
     /// What error codes of this server mean, by its own code first, then by RFC 6749 `error`.
     pub errors: BTreeMap<String, Rule>,
     /// The same, where they mean something else for a grant that is used once (a bootstrap).

@@ -1,0 +1,409 @@
+//! The life of one try at the token endpoint, as transitions of a record: claim, commit, fail.
+//!
+//! Pure: takes the record as it was loaded and says what it becomes. The caller writes that by
+//! compare-and-set, and asks again when somebody else wrote first. Correctness rests on family and
+//! generation; the lease only saves work.
+
+use super::{
+    connection::{Attempt, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
+    failure::{Class, Failure, Reason},
+    lifecycle::{Moment, jittered},
+    profile::{GrantKind, Profile, Reuse, Rotation},
+    token::{PreviousRefreshToken, RefreshToken, Sealed},
+};
+use crate::clock::Timestamp;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Who wants an exchange, which decides what may hold it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Nobody in particular: only what is due.
+    Scheduler,
+    /// A caller that needs a token: not while the provider is being left alone.
+    Caller,
+    /// A person: whatever the record says, unless it is revoked or somebody is at it.
+    Operator,
+    /// The creator of the connection, who holds the one-time credential.
+    Bootstrap,
+}
+
+/// Which consent and which answer the asker has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub family: Uuid,
+    pub generation: u64,
+}
+
+/// How asking for an exchange ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claiming {
+    /// Write this, and the exchange is yours.
+    Claim(Box<Connection>),
+    /// Somebody is at it until then (store's clock): wait for the result.
+    Busy { until: Timestamp },
+    /// There is something newer than the asker has seen.
+    Moved,
+    /// The provider is being left alone until then (store's clock).
+    Held { until: Timestamp },
+    /// There is nothing left to spend. Write this, and the connection waits for a person.
+    Nothing(Box<Connection>),
+    /// No exchange in this state.
+    Ended(State),
+}
+
+/// What a successful exchange leaves behind, sealed for the generation after the claimed one.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    pub attempt: Uuid,
+    pub seen: Seen,
+    /// `None` for grants without one.
+    pub refresh_token: Option<Sealed<RefreshToken>>,
+    /// The one that was replaced, if it was.
+    pub previous: Option<Sealed<PreviousRefreshToken>>,
+    pub refresh_expires_at: Option<Timestamp>,
+    /// The access token, or why the answer has none that can be used.
+    pub token: Result<Token, Failure>,
+    pub scopes: Option<Vec<String>>,
+    pub api_base_url: Option<String>,
+    pub principal: Option<Principal>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Committing {
+    Commit(Box<Connection>),
+    /// It is committed already: only the reply was lost.
+    Settled,
+    /// Another answer of the same consent came first. The answer at hand is a sibling.
+    Superseded,
+    /// The consent ended or was replaced meanwhile. The answer at hand is an orphan.
+    Orphaned,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failing {
+    Write(Box<Connection>),
+    /// The attempt is not the open one any more: whoever took over has the word.
+    Overtaken,
+}
+
+/// An exchange that failed once is confirmed after this long.
+const CONFIRM_AFTER: Duration = Duration::from_millis(3500);
+/// The first pause after a failure; it doubles from there.
+const PAUSE_FIRST: Duration = Duration::from_secs(2);
+/// The longest pause after what a person has to mend.
+const PAUSE_MOST_CONFIGURATION: Duration = Duration::from_mins(15);
+const PAUSE_FIRST_CONFIGURATION: Duration = Duration::from_secs(30);
+/// The longest `Retry-After` that is honoured.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+pub fn claim(
+    connection: &Connection,
+    seen: Seen,
+    attempt: Attempt,
+    ask: Ask,
+    profile: &Profile,
+    now: Moment,
+) -> Claiming {
+    match (connection.state, ask) {
+        (State::Pending | State::Active, _) | (State::NeedsReauthorization, Ask::Operator) => {}
+        (State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked, _) => {
+            return Claiming::Ended(connection.state);
+        }
+    }
+    if connection.seen() != seen {
+        return Claiming::Moved;
+    }
+    if let Some(other) = connection.live_attempt(now.store) {
+        return Claiming::Busy { until: other.lease_until };
+    }
+    let paused = connection.due.filter(|due| now.store < *due);
+    if let Some(until) = paused {
+        let holds = match ask {
+            Ask::Scheduler => true,
+            Ask::Caller => connection.failures > 0,
+            Ask::Operator | Ask::Bootstrap => false,
+        };
+        if holds {
+            return Claiming::Held { until };
+        }
+    }
+    if !connection.can_renew(ask) {
+        return Claiming::Nothing(Box::new(bootstrap_lost(connection, now)));
+    }
+    let mut next = connection.clone();
+    if let Some(lapsed) = &connection.attempt {
+        // Its holder died or stalled in mid-exchange: nobody knows whether the server answered.
+        next.mark_ambiguous(profile, lapsed.started_at, None);
+    }
+    next.due = Some(attempt.lease_until);
+    next.attempt = Some(attempt);
+    Claiming::Claim(Box::new(next))
+}
+
+fn bootstrap_lost(connection: &Connection, now: Moment) -> Connection {
+    let mut ended = connection.clone();
+    ended.attempt = None;
+    ended.end(Reason::BootstrapLost, None, None, now);
+    ended
+}
+
+pub fn commit(connection: &Connection, renewal: &Renewal, now: Moment) -> Committing {
+    if connection.settled == Some(renewal.attempt) {
+        return Committing::Settled;
+    }
+    match connection.state {
+        State::Revoking | State::Revoked => return Committing::Orphaned,
+        State::Pending | State::Active | State::NeedsReauthorization | State::Disabled => {}
+    }
+    if connection.family != renewal.seen.family {
+        return Committing::Orphaned;
+    }
+    // The lease is not asked for: a valid successor wins over a newer claim that has no answer yet.
+    if connection.generation != renewal.seen.generation {
+        return Committing::Superseded;
+    }
+    let mut next = connection.clone();
+    next.generation += 1;
+    next.settled = Some(renewal.attempt);
+    next.attempt = None;
+    next.suspicion = None;
+    next.ambiguous = None;
+    next.refresh_token.clone_from(&renewal.refresh_token);
+    next.previous_refresh_token.clone_from(&renewal.previous);
+    next.updated_at = now.here;
+    keep(&mut next.refresh_expires_at, renewal.refresh_expires_at.as_ref());
+    keep(&mut next.api_base_url, renewal.api_base_url.as_ref());
+    keep(&mut next.principal, renewal.principal.as_ref());
+    if let Some(scopes) = &renewal.scopes {
+        next.scopes.clone_from(scopes);
+    }
+    match &renewal.token {
+        Ok(token) => next.renewed(token.clone(), now),
+        Err(failure) => next.paused(failure, pause(&next, failure, None), now),
+    }
+    Committing::Commit(Box::new(next))
+}
+
+/// What an answer leaves out stays as it was.
+fn keep<T: Clone>(kept: &mut Option<T>, new: Option<&T>) {
+    if let Some(new) = new {
+        *kept = Some(new.clone());
+    }
+}
+
+pub fn fail(
+    connection: &Connection,
+    attempt: Uuid,
+    failure: &Failure,
+    profile: &Profile,
+    now: Moment,
+) -> Failing {
+    if connection.attempt.as_ref().is_none_or(|open| open.id != attempt) {
+        return Failing::Overtaken;
+    }
+    let mut next = connection.clone();
+    next.attempt = None;
+    if matches!(failure.class, Class::Ambiguous | Class::Down) {
+        next.mark_ambiguous(profile, now.here, failure.code.as_deref());
+    }
+    let confirmed = connection.standing(connection.suspicion.as_ref()).is_some();
+    match failure.class {
+        Class::Suspect if confirmed => {
+            let lost = next.standing(next.ambiguous.as_ref()).is_some();
+            let reason = if lost { Reason::LostRotation } else { failure.reason.unwrap_or(Reason::Revoked) };
+            next.failed(failure, now);
+            next.end(reason, failure.code.as_ref(), failure.correlation_id.as_ref(), now);
+        }
+        Class::Suspect => {
+            next.suspicion = Some(Mark {
+                generation: next.generation,
+                at: now.here,
+                code: failure.code.clone(),
+                correlation_id: failure.correlation_id.clone(),
+            });
+            let after = jittered(CONFIRM_AFTER, next.uid, next.generation, next.failures);
+            next.paused(failure, after, now);
+        }
+        Class::NotSent
+        | Class::Client
+        | Class::Configuration
+        | Class::Throttled
+        | Class::Down
+        | Class::Ambiguous
+        | Class::Malformed
+        | Class::Policy => {
+            let after = match put_off(&next, failure, profile, now) {
+                Some(after) => after,
+                None => pause(&next, failure, Some(profile)),
+            };
+            next.paused(failure, after, now);
+        }
+    }
+    Failing::Write(Box::new(next))
+}
+
+/// Where a second use of the refresh token would revoke the whole family, trying again waits until the
+/// access token that is still good has nearly run out.
+fn put_off(connection: &Connection, failure: &Failure, profile: &Profile, now: Moment) -> Option<Duration> {
+    let harmful = profile.reuse == Reuse::RevokeFamily && profile.grace.is_zero();
+    let at_risk = harmful && connection.standing(connection.ambiguous.as_ref()).is_some();
+    match failure.class {
+        Class::Ambiguous if at_risk => {
+            let token = connection.token.as_ref()?;
+            Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
+        }
+        _ => None,
+    }
+}
+
+/// How long the provider is left alone after a failure.
+fn pause(connection: &Connection, failure: &Failure, profile: Option<&Profile>) -> Duration {
+    let ceiling = profile.map_or(PAUSE_MOST_CONFIGURATION, |profile| profile.retry_ceiling);
+    let (first, most) = match failure.class {
+        Class::NotSent | Class::Down | Class::Ambiguous | Class::Throttled | Class::Suspect => {
+            (PAUSE_FIRST, ceiling)
+        }
+        Class::Client | Class::Configuration | Class::Policy | Class::Malformed => {
+            (PAUSE_FIRST_CONFIGURATION, PAUSE_MOST_CONFIGURATION)
+        }
+    };
+    let doubled = first.saturating_mul(1 << connection.failures.min(16)).min(most);
+    let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+    jittered(doubled, connection.uid, connection.generation, connection.failures).max(asked)
+}
+
+impl Connection {
+    pub fn seen(&self) -> Seen {
+        Seen { family: self.family, generation: self.generation }
+    }
+
+    /// Whether there is something to spend without a person.
+    fn can_renew(&self, ask: Ask) -> bool {
+        match self.grant {
+            GrantKind::ClientCredentials => true,
+            GrantKind::RefreshToken
+            | GrantKind::AuthorizationCode
+            | GrantKind::DeviceCode
+            | GrantKind::Password
+            | GrantKind::Otp
+            | GrantKind::CompanyRequestToken
+            | GrantKind::JwtBearer
+            | GrantKind::TokenExchange => self.refresh_token.is_some() || ask == Ask::Bootstrap,
+        }
+    }
+
+    /// Only a grant that can be used up can be lost.
+    fn mark_ambiguous(&mut self, profile: &Profile, at: Timestamp, code: Option<&str>) {
+        let can_be_lost = self.refresh_token.is_some()
+            && profile.rotation != Rotation::Never
+            && profile.reuse != Reuse::Ignore;
+        if can_be_lost && self.standing(self.ambiguous.as_ref()).is_none() {
+            self.ambiguous = Some(Mark {
+                generation: self.generation,
+                at,
+                code: code.map(ToOwned::to_owned),
+                correlation_id: None,
+            });
+        }
+    }
+
+    fn renewed(&mut self, token: Token, now: Moment) {
+        match self.state {
+            State::Pending | State::Active | State::NeedsReauthorization => {
+                self.state = State::Active;
+                self.reason = None;
+                self.due = Some(now.store.plus(now.here.until(token.soft_at)));
+            }
+            // Switched off while the answer was on its way: keep what came, start nothing.
+            State::Disabled | State::Revoking | State::Revoked => self.due = None,
+        }
+        self.token = Some(token);
+        self.failures = 0;
+        self.last_success_at = Some(now.here);
+    }
+
+    fn failed(&mut self, failure: &Failure, now: Moment) {
+        self.failures = self.failures.saturating_add(1);
+        self.updated_at = now.here;
+        self.last_failure = Some(LastFailure {
+            class: failure.class,
+            code: failure.code.clone(),
+            correlation_id: failure.correlation_id.clone(),
+            at: now.here,
+        });
+    }
+
+    fn paused(&mut self, failure: &Failure, after: Duration, now: Moment) {
+        self.failed(failure, now);
+        self.due = match self.state {
+            State::Pending | State::Active => Some(now.store.plus(after)),
+            State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked => None,
+        };
+    }
+
+    /// The grant is over; the access token is served for as long as it lives.
+    fn end(&mut self, reason: Reason, code: Option<&String>, correlation_id: Option<&String>, now: Moment) {
+        self.state = State::NeedsReauthorization;
+        self.due = None;
+        self.updated_at = now.here;
+        self.reason = Some(StateReason {
+            reason,
+            code: code.cloned(),
+            correlation_id: correlation_id.cloned(),
+            at: now.here,
+        });
+    }
+
+    /// Nothing more is exchanged or served until it is enabled again.
+    pub fn disable(&mut self, now: Moment) {
+        self.state = State::Disabled;
+        self.due = None;
+        self.updated_at = now.here;
+        self.reason = Some(StateReason {
+            reason: Reason::DisabledByOperator,
+            code: None,
+            correlation_id: None,
+            at: now.here,
+        });
+    }
+
+    /// Takes up where it was: a living token is kept, a missing one is due at once.
+    pub fn enable(&mut self, now: Moment) {
+        self.state = if self.generation == 0 { State::Pending } else { State::Active };
+        self.reason = None;
+        self.failures = 0;
+        self.updated_at = now.here;
+        let soft_in = self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(token.soft_at));
+        self.due = Some(now.store.plus(soft_in));
+    }
+
+    /// From here on the grant is only good for being revoked.
+    pub fn revoking(&mut self, now: Moment) {
+        self.state = State::Revoking;
+        self.attempt = None;
+        self.due = None;
+        self.updated_at = now.here;
+    }
+
+    /// Nothing is left that could be used.
+    pub fn revoked(&mut self, now: Moment) {
+        self.state = State::Revoked;
+        self.refresh_token = None;
+        self.previous_refresh_token = None;
+        self.token = None;
+        self.attempt = None;
+        self.due = None;
+        self.updated_at = now.here;
+        self.reason = Some(StateReason {
+            reason: Reason::RevokedByOperator,
+            code: None,
+            correlation_id: None,
+            at: now.here,
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "attempt_tests.rs"]
+mod tests;
