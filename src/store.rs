@@ -4,6 +4,7 @@
 
 pub mod claim;
 pub mod ledger;
+pub mod record;
 
 use crate::clock::Timestamp;
 use async_trait::async_trait;

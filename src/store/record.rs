@@ -1,0 +1,5 @@
+//! The records as generated from `proto/bursar/store/v1`. Only `codec` speaks them.
+
+#![expect(clippy::pedantic, reason = "generated code")]
+
+tonic::include_proto!("bursar.store.v1");
