@@ -3,8 +3,10 @@
 //! Rust on the loaded document and written back on condition that nobody else wrote first.
 
 pub mod claim;
+pub mod codec;
 pub mod ledger;
 pub mod record;
+pub mod records;
 
 use crate::clock::Timestamp;
 use async_trait::async_trait;
@@ -151,6 +153,19 @@ pub enum StoreError {
     /// What came back is not what was written by any version of this program.
     #[error("stored document `{key}` is not readable: {cause}")]
     Broken { key: String, cause: String },
+    /// The record is not what this deployment wrote in this place: somebody changed or moved it, or it is of
+    /// another deployment. It is not used. Compare with a back-up; look at who may write to the store.
+    #[error("stored document `{key}` is not authentic and is not used")]
+    Forged { key: String },
+    /// A newer version of the program wrote the record. Leave it to the newer replicas, or upgrade this one.
+    #[error("stored document `{key}` has format {format}, which is newer than this program: upgrade it")]
+    TooNew { key: String, format: u32 },
+    /// The owner has no keys: its tenant does not exist, or was deleted.
+    #[error("{owner} has no keys")]
+    NoKeys { owner: String },
+    /// Others kept writing the same record first. Nothing was written.
+    #[error("`{name}` was changed by others all the time: try again")]
+    Contended { name: String },
     /// A key or body beyond the bounds of this module: a mistake of the caller.
     #[error("document `{key}` is refused: {cause}")]
     Refused { key: String, cause: String },

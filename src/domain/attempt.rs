@@ -5,7 +5,7 @@
 //! generation; the lease only saves work.
 
 use super::{
-    connection::{Attempt, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
+    connection::{Attempt, Before, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
     profile::{GrantKind, Profile, Reuse, Rotation},
@@ -311,8 +311,7 @@ impl Connection {
     fn renewed(&mut self, token: Token, now: Moment) {
         match self.state {
             State::Pending | State::Active | State::NeedsReauthorization => {
-                self.state = State::Active;
-                self.reason = None;
+                self.enter(State::Active, None, now);
                 self.due = Some(now.store.plus(now.here.until(token.soft_at)));
             }
             // Switched off while the answer was on its way: keep what came, start nothing.
@@ -344,63 +343,70 @@ impl Connection {
 
     /// The grant is over; the access token is served for as long as it lives.
     fn end(&mut self, reason: Reason, code: Option<&String>, correlation_id: Option<&String>, now: Moment) {
-        self.state = State::NeedsReauthorization;
         self.due = None;
-        self.updated_at = now.here;
-        self.reason = Some(StateReason {
+        let reason = StateReason {
             reason,
             code: code.cloned(),
             correlation_id: correlation_id.cloned(),
             at: now.here,
-        });
+        };
+        self.enter(State::NeedsReauthorization, Some(reason), now);
+    }
+
+    fn enter(&mut self, state: State, reason: Option<StateReason>, now: Moment) {
+        if self.state != state {
+            self.revision += 1;
+        }
+        self.state = state;
+        self.reason = reason;
+        self.updated_at = now.here;
     }
 
     /// Nothing more is exchanged or served until it is enabled again.
     pub fn disable(&mut self, now: Moment) {
-        self.state = State::Disabled;
+        if self.state != State::Disabled {
+            self.before = Some(Before { state: self.state, reason: self.reason.clone() });
+        }
         self.due = None;
-        self.updated_at = now.here;
-        self.reason = Some(StateReason {
-            reason: Reason::DisabledByOperator,
-            code: None,
-            correlation_id: None,
-            at: now.here,
-        });
+        self.enter(State::Disabled, Some(StateReason::plain(Reason::DisabledByOperator, now.here)), now);
     }
 
     /// Takes up where it was: a living token is kept, a missing one is due at once.
     pub fn enable(&mut self, now: Moment) {
-        self.state = if self.generation == 0 { State::Pending } else { State::Active };
-        self.reason = None;
+        let Some(before) = self.before.take() else { return };
+        self.enter(before.state, before.reason, now);
         self.failures = 0;
-        self.updated_at = now.here;
-        let soft_in = self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(token.soft_at));
-        self.due = Some(now.store.plus(soft_in));
+        self.due = match self.state {
+            State::Pending | State::Active => {
+                let soft_in =
+                    self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(token.soft_at));
+                Some(now.store.plus(soft_in))
+            }
+            State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked => None,
+        };
     }
 
     /// From here on the grant is only good for being revoked.
     pub fn revoking(&mut self, now: Moment) {
-        self.state = State::Revoking;
-        self.attempt = None;
         self.due = None;
-        self.updated_at = now.here;
+        self.enter(State::Revoking, None, now);
     }
 
     /// Nothing is left that could be used.
     pub fn revoked(&mut self, now: Moment) {
-        self.state = State::Revoked;
         self.refresh_token = None;
         self.previous_refresh_token = None;
         self.token = None;
         self.attempt = None;
         self.due = None;
-        self.updated_at = now.here;
-        self.reason = Some(StateReason {
-            reason: Reason::RevokedByOperator,
-            code: None,
-            correlation_id: None,
-            at: now.here,
-        });
+        self.enter(State::Revoked, Some(StateReason::plain(Reason::RevokedByOperator, now.here)), now);
+    }
+}
+
+impl StateReason {
+    /// A reason of our own, without a provider's code.
+    pub const fn plain(reason: Reason, at: Timestamp) -> Self {
+        Self { reason, code: None, correlation_id: None, at }
     }
 }
 

@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub struct Connection {
     pub name: ConnectionName,
     pub uid: Uuid,
+    /// Counts what callers changed and changes of state, not refreshes; behind the etag.
+    pub revision: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub provider: ProviderName,
@@ -31,6 +33,8 @@ pub struct Connection {
     pub api_base_url: Option<String>,
     pub state: State,
     pub reason: Option<StateReason>,
+    /// Where enabling leads back to, while the connection is disabled.
+    pub before: Option<Before>,
     /// One consent. A new consent starts a new family.
     pub family: Uuid,
     /// Counts the answers that were committed in this family.
@@ -99,6 +103,13 @@ pub enum State {
     Disabled,
     Revoking,
     Revoked,
+}
+
+/// The state that an operator interrupted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    pub state: State,
+    pub reason: Option<StateReason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,156 @@
+//! An OAuth client registration at a provider (SAP Concur: an App), and the tenant it belongs to.
+
+use super::{
+    names::{ClientName, ProviderName, TenantName},
+    profile::{ClientAuth, GrantKind},
+    token::{ClientSecret, Sealed},
+};
+use crate::clock::Timestamp;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Most secrets that a client has in use at once: the present one and the next.
+pub const ACTIVE_SECRETS_MAX: usize = 2;
+/// Most secrets, retired ones included, that a client remembers.
+pub const SECRETS_MAX: usize = 8;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    pub name: ClientName,
+    pub uid: Uuid,
+    /// Counts what callers changed; behind the etag.
+    pub revision: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub provider: ProviderName,
+    /// RFC 6749 §2.2.
+    pub client_id: String,
+    pub auth: ClientAuth,
+    /// Empty allows every grant of the provider.
+    pub allowed_grants: Vec<GrantKind>,
+    /// Empty allows every scope.
+    pub allowed_scopes: Vec<String>,
+    pub environment: Environment,
+    pub secrets: Vec<StoredSecret>,
+    pub hold: Option<Hold>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Environment {
+    Sandbox,
+    Production,
+}
+
+/// A secret as it is kept. Its id is part of the place it is sealed for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSecret {
+    pub id: Uuid,
+    /// `None` once retired: what is out of use is not kept.
+    pub sealed: Option<Sealed<ClientSecret>>,
+    pub created_at: Timestamp,
+    pub retired_at: Option<Timestamp>,
+}
+
+/// The provider refused the client: all its connections wait, and none of their grants is spent on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// By the store's clock.
+    pub until: Timestamp,
+    pub code: Option<String>,
+    pub correlation_id: Option<String>,
+    pub at: Timestamp,
+    pub failures: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    pub name: TenantName,
+    pub uid: Uuid,
+    pub revision: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub display_name: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why a secret cannot be added or retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretsError {
+    #[error("client has {ACTIVE_SECRETS_MAX} active secrets: retire one first")]
+    TooMany,
+    #[error("this is the only active secret: add the next one first")]
+    Last,
+    #[error("client has no such active secret")]
+    NotFound,
+}
+
+impl Client {
+    /// The secrets in use, the newest first: the order in which they are tried.
+    pub fn active_secrets(&self) -> impl Iterator<Item = (Uuid, &Sealed<ClientSecret>)> {
+        let active = |secret: &'_ StoredSecret| secret.retired_at.is_none();
+        self.secrets
+            .iter()
+            .rev()
+            .filter(move |secret| active(secret))
+            .filter_map(|secret| secret.sealed.as_ref().map(|sealed| (secret.id, sealed)))
+    }
+
+    /// A new secret lifts the hold: what was refused may be accepted now.
+    pub fn add_secret(&mut self, secret: StoredSecret, now: Timestamp) -> Result<(), SecretsError> {
+        if self.active_secrets().count() >= ACTIVE_SECRETS_MAX {
+            return Err(SecretsError::TooMany);
+        }
+        self.secrets.push(secret);
+        while self.secrets.len() > SECRETS_MAX {
+            let Some(oldest) = self.secrets.iter().position(|secret| secret.retired_at.is_some()) else {
+                break;
+            };
+            self.secrets.remove(oldest);
+        }
+        self.hold = None;
+        self.changed(now);
+        Ok(())
+    }
+
+    pub fn retire_secret(&mut self, id: Uuid, now: Timestamp) -> Result<(), SecretsError> {
+        let active = self.active_secrets().count();
+        let secret = self
+            .secrets
+            .iter_mut()
+            .find(|secret| secret.id == id && secret.retired_at.is_none())
+            .ok_or(SecretsError::NotFound)?;
+        if active == 1 {
+            return Err(SecretsError::Last);
+        }
+        secret.retired_at = Some(now);
+        secret.sealed = None;
+        self.changed(now);
+        Ok(())
+    }
+
+    pub fn changed(&mut self, now: Timestamp) {
+        self.revision += 1;
+        self.updated_at = now;
+    }
+
+    /// Until when (store's clock) nothing is asked of the provider for this client.
+    pub fn held(&self, store_now: Timestamp) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| store_now < hold.until)
+    }
+
+    pub fn allows_grant(&self, grant: GrantKind) -> bool {
+        self.allowed_grants.is_empty() || self.allowed_grants.contains(&grant)
+    }
+
+    /// The first scope that the client may not ask for.
+    pub fn forbidden_scope<'a>(&self, scopes: &'a [String]) -> Option<&'a String> {
+        scopes.iter().find(|scope| !self.allowed_scopes.is_empty() && !self.allowed_scopes.contains(scope))
+    }
+}
+
+impl Tenant {
+    pub fn changed(&mut self, now: Timestamp) {
+        self.revision += 1;
+        self.updated_at = now;
+    }
+}
