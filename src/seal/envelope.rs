@@ -255,6 +255,29 @@ mod tests {
         }
     }
 
+    /// A value whose length field says `said` and behind which `there` bytes follow.
+    fn shaped(said: usize, there: usize) -> bool {
+        let with = Sealer { secret: &KeyBytes::generate(), version: 1, kek: KekId([0; 8]) };
+        let mut bytes = seal(with, b"", b"").unwrap();
+        bytes[HEADER_LEN + COMMITMENT_LEN..PREFIX_LEN]
+            .copy_from_slice(&u32::try_from(said).unwrap().to_be_bytes());
+        bytes.resize(PREFIX_LEN + there, 0);
+        Envelope::parse(&bytes).is_ok()
+    }
+
+    #[test]
+    fn a_value_of_impossible_length_is_refused_before_any_key_is_tried() {
+        for good in [272, 528, 65_280 + 16] {
+            assert!(shaped(good, good), "{good}");
+        }
+        for bad in [0, 15, 16, 17, 256, 271, 273, 65_536 + 16] {
+            assert!(!shaped(bad, bad), "{bad}");
+        }
+        for (said, there) in [(272, 271), (272, 273), (272, 528), (528, 272)] {
+            assert!(!shaped(said, there), "{said} said, {there} there");
+        }
+    }
+
     #[test]
     fn framed_fields_keep_their_borders() {
         let framed = |fields: &[&[u8]]| {

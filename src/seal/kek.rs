@@ -154,8 +154,8 @@ impl FileKeyset {
         Secret::new(text.as_str())
     }
 
-    fn find(&self, version: u32, id: KekId) -> Option<&KeysetKey> {
-        self.decrypt_only.iter().chain([&self.primary]).find(|key| key.version == version && key.id == id)
+    fn find(&self, id: KekId) -> Option<&KeysetKey> {
+        self.decrypt_only.iter().chain([&self.primary]).find(|key| key.id == id)
     }
 }
 
@@ -209,7 +209,7 @@ impl Kek for FileKeyset {
     async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<KeyBytes, KekError> {
         let sealed = Envelope::parse(wrapped)?;
         let Envelope { version, kek: wanted, .. } = sealed;
-        let key = self.find(version, wanted).ok_or(KekError::Unknown { wanted, version })?;
+        let key = self.find(wanted).ok_or(KekError::Unknown { wanted, version })?;
         let plain = sealed.open(&key.secret, &framed(context))?;
         KeyBytes::from_slice(&plain).ok_or(KekError::Broken)
     }

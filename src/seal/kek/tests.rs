@@ -37,6 +37,15 @@ fn comments_blank_lines_and_windows_line_ends_are_taken() {
 }
 
 #[test]
+fn the_order_of_lines_does_not_matter() {
+    let mut lines = [line(3, "primary", 3), line(2, "decrypt-only", 2), line(1, "decrypt-only", 1)];
+    let shuffled = FileKeyset::parse(&text(&lines)).unwrap().to_text();
+    lines.reverse();
+    let ordered = shuffled.expose().strip_prefix(TEXT_HEAD).unwrap();
+    assert_eq!(ordered, text(&lines));
+}
+
+#[test]
 fn each_mistake_in_a_keyset_names_its_line_and_mend() {
     let good = line(1, "primary", 1);
     let with = |second: &str| text(&[good.clone(), second.to_owned()]);

@@ -1,6 +1,7 @@
 //! Chains: made, unlocked, rotated, and tampered with.
 
 use super::*;
+use std::iter;
 
 async fn root() -> (FileKeyset, RootChain, Root) {
     let kek = FileKeyset::generate();
@@ -40,34 +41,54 @@ async fn another_kek_does_not_unlock_the_root() {
 #[tokio::test]
 async fn every_change_to_a_root_chain_is_refused() {
     let (kek, good, _) = root().await;
-    let (_, foreign, _) = root().await;
-    let tampered = |change: fn(&mut RootChain)| {
-        let mut chain = good.clone();
-        change(&mut chain);
-        chain
-    };
-    let cases = [
-        tampered(|root| root.deployment = deployment(1)),
-        tampered(|root| root.chain.versions[0].version = 2),
-        tampered(|root| root.chain.versions[0].state = KeyState::DecryptOnly),
-        tampered(|root| root.chain.versions[0].state = KeyState::Destroyed),
-        tampered(|root| root.chain.versions[0].created_at = Timestamp(0)),
-        tampered(|root| root.chain.versions[0].wrapped[150] ^= 1),
-        tampered(|root| root.chain.versions.clear()),
-        tampered(|root| {
+    // What the KEK itself refuses, for it wrapped the key for another place.
+    let at_the_kek: [fn(&mut RootChain); 4] = [
+        |root| root.deployment = deployment(1),
+        |root| root.chain.versions[0].version = 2,
+        |root| root.chain.versions[0].wrapped[150] ^= 1,
+        |root| {
+            let mut more = root.chain.versions[0].clone();
+            (more.version, more.state) = (2, KeyState::DecryptOnly);
+            root.chain.versions.push(more);
+        },
+    ];
+    // What unwraps, but was not stamped so.
+    let at_the_stamp: [fn(&mut RootChain); 8] = [
+        |root| root.chain.versions[0].state = KeyState::DecryptOnly,
+        |root| root.chain.versions[0].state = KeyState::Destroyed,
+        |root| root.chain.versions[0].created_at = Timestamp(0),
+        |root| root.chain.versions.clear(),
+        |root| {
+            let mut more = root.chain.versions[0].clone();
+            (more.version, more.state) = (2, KeyState::Destroyed);
+            root.chain.versions.push(more);
+        },
+        |root| {
             let mut more = root.chain.versions[0].clone();
             more.state = KeyState::DecryptOnly;
             root.chain.versions.push(more);
-        }),
-        tampered(|root| root.chain.stamp.key_version = 2),
-        tampered(|root| root.chain.stamp.tag[31] ^= 1),
-        RootChain { chain: foreign.chain, ..good.clone() },
-        RootChain { deployment: foreign.deployment, ..good.clone() },
+        },
+        |root| root.chain.stamp.key_version = 2,
+        |root| root.chain.stamp.tag[31] ^= 1,
     ];
-    for chain in cases {
-        refused(&kek, &chain).await;
+    let refusals = iter::repeat_n(SealError::Kek(KekError::Broken), at_the_kek.len())
+        .chain(iter::repeat(SealError::Broken(SealBroken)));
+    for ((at, change), refusal) in at_the_kek.into_iter().chain(at_the_stamp).enumerate().zip(refusals) {
+        let mut chain = good.clone();
+        change(&mut chain);
+        assert_eq!(refused(&kek, &chain).await, refusal, "change {at}");
     }
     assert!(Root::unlock(&kek, &good).await.is_ok());
+}
+
+#[tokio::test]
+async fn deployments_that_share_a_kek_do_not_take_each_others_root_keys() {
+    let (kek, mine, _) = root().await;
+    let (foreign, _) = Root::create(&kek, NOW).await.unwrap();
+    let mixed = RootChain { deployment: mine.deployment, chain: foreign.chain };
+    assert_eq!(refused(&kek, &mixed).await, SealError::Kek(KekError::Broken));
+    let mixed = RootChain { deployment: foreign.deployment, chain: mine.chain };
+    assert_eq!(refused(&kek, &mixed).await, SealError::Kek(KekError::Broken));
 }
 
 #[tokio::test]
