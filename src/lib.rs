@@ -1,7 +1,11 @@
 //! Bursar, an OAuth 2.0 token broker. ARCHITECTURE.md is the map of the rooms.
 
+pub mod access;
 pub mod api;
+pub mod audit;
+pub mod broker;
 pub mod clock;
 pub mod domain;
 pub mod provider;
+pub mod seal;
 pub mod store;

@@ -1,6 +1,8 @@
 //! Talks to authorization servers. Takes plain data and opened secrets, gives back an answer or a judged
 //! failure; knows neither the store nor the seal, and remembers nothing between two exchanges.
 
+pub mod catalogue;
+
 use crate::{
     clock::Timestamp,
     domain::{

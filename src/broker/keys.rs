@@ -50,7 +50,9 @@ pub enum KeyringError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The key-encryption key did not unlock the store's root key: it is another one than the store was made with.
-    #[error("the store's root key does not open with this keyset: give the keyset that the store was created with")]
+    #[error(
+        "the store's root key does not open with this keyset: give the keyset that the store was created with"
+    )]
     WrongKeyset,
     #[error(transparent)]
     Kek(KekError),
@@ -187,7 +189,10 @@ fn chain_of(key: &Key, chain: pb::KeyChain) -> Result<KeyChain, StoreError> {
     let versions = chain.versions.into_iter().map(|held| {
         Ok(KeyVersion {
             version: held.version,
-            state: held.state.parse().map_err(|_| broken(key, "has a key state that this program does not know"))?,
+            state: held
+                .state
+                .parse()
+                .map_err(|_| broken(key, "has a key state that this program does not know"))?,
             wrapped: held.wrapped,
             created_at: Timestamp(held.created_at),
         })
@@ -200,7 +205,8 @@ fn chain_of(key: &Key, chain: pb::KeyChain) -> Result<KeyChain, StoreError> {
 }
 
 fn decode_chain(document: &Document) -> Result<KeyChain, StoreError> {
-    let chain = pb::KeyChain::decode(&*document.body).map_err(|_| broken(&document.key, "is no key chain"))?;
+    let chain =
+        pb::KeyChain::decode(&*document.body).map_err(|_| broken(&document.key, "is no key chain"))?;
     chain_of(&document.key, chain)
 }
 

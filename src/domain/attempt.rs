@@ -353,6 +353,13 @@ impl Connection {
         self.enter(State::NeedsReauthorization, Some(reason), now);
     }
 
+    /// Leaves the provider alone until then, though nothing of this connection failed.
+    pub fn postponed(&mut self, until: Timestamp) {
+        if self.due.is_some() && self.attempt.is_none() {
+            self.due = Some(until);
+        }
+    }
+
     fn enter(&mut self, state: State, reason: Option<StateReason>, now: Moment) {
         if self.state != state {
             self.revision += 1;

@@ -159,3 +159,11 @@ pub struct Rule {
     #[serde(default)]
     pub reason: Option<Reason>,
 }
+
+impl Profile {
+    /// One exchange, all its requests included: a server that sends the request on to another (SAP Concur's
+    /// data centres) answers that at once, so a quarter more than one request's time is enough.
+    pub fn exchange_deadline(&self) -> Duration {
+        self.exchange_timeout + self.exchange_timeout / 4
+    }
+}

@@ -1,0 +1,5 @@
+//! Hands out tokens.
+pub mod bells;
+pub mod keys;
+pub mod refresher;
+pub mod warm;
