@@ -141,6 +141,10 @@ impl Refresher {
         self.parts.board.lock().len()
     }
 
+    pub fn is_under_way(&self, name: &ConnectionName) -> bool {
+        self.parts.board.lock().contains_key(name)
+    }
+
     /// The exchange runs in its own task: a caller that hangs up must not take the only copy of a new refresh
     /// token with it.
     fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<Grant>) -> Flight {

@@ -117,6 +117,8 @@ pub enum Degraded {
     ProviderFailing,
     /// Refreshing fails: the provider refuses the client or the request.
     ConfigurationRefused,
+    /// A refresh is under way and takes longer than the caller can wait.
+    RefreshSlow,
     /// The store does not answer; what is served is this replica's warm copy.
     StoreUnavailable,
 }

@@ -1,0 +1,39 @@
+//! Follows the store's change feed: keeps the warm copies honest and rings for those who wait.
+
+use super::{bells::Bells, warm::WarmCopies};
+use crate::{
+    domain::connection::Connection,
+    store::{Feed, Notice, records::Record},
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+pub struct Follower {
+    pub warm: Arc<WarmCopies>,
+    pub bells: Arc<Bells>,
+}
+
+impl Follower {
+    pub async fn run(self, mut feed: Box<dyn Feed>, shutdown: CancellationToken) {
+        loop {
+            let notice = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                notice = feed.next() => notice,
+            };
+            match notice {
+                Some(Notice::Changed { key, version }) => {
+                    if let Some(name) = Connection::name_of(&key) {
+                        self.warm.told(&name, version);
+                        self.bells.ring(&name);
+                    }
+                }
+                Some(Notice::Gap) => {
+                    self.warm.doubt_all();
+                    self.bells.ring_all();
+                }
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Starts the exchanges that nobody asked for. Every replica looks at every due queue; the claim decides who
+//! gets which, and a queue shows a claimed connection again only when its lease is over. No leader.
+
+use super::refresher::Refresher;
+use crate::{
+    domain::{attempt::Ask, connection::Connection},
+    store::{StoreError, ledger::Ledger, records::Record},
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Most connections that one look at one queue starts.
+const BATCH: usize = 64;
+
+pub struct Scheduler {
+    pub ledger: Arc<Ledger>,
+    pub refresher: Refresher,
+    pub tick: Duration,
+    /// Where this replica begins its round of the queues, so that replicas get in each other's way less.
+    pub first_shard: u16,
+}
+
+/// What one round of the queues found.
+struct Round {
+    /// A queue gave as much as was asked for: there may be more at once.
+    full: Fullness,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fullness {
+    Drained,
+    More,
+}
+
+impl Scheduler {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut failing = false;
+        loop {
+            let round = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                round = self.start_due() => round,
+            };
+            let pause = match round {
+                // What was started leaves the queue by its claim; a moment is enough for that.
+                Ok(Round { full: Fullness::More }) => self.tick / 4,
+                Ok(Round { full: Fullness::Drained }) => self.tick,
+                Err(_) => self.tick * 2,
+            };
+            match (&round, failing) {
+                (Err(err), false) => {
+                    tracing::warn!(cause = %err, "due connections could not be read; trying again")
+                }
+                (Ok(_), true) => tracing::info!("due connections can be read again"),
+                (Err(_), true) | (Ok(_), false) => {}
+            }
+            failing = round.is_err();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn start_due(&self) -> Result<Round, StoreError> {
+        let mut full = Fullness::Drained;
+        let shards = self.ledger.shards();
+        for turn in 0..shards {
+            let shard = (self.first_shard + turn) % shards;
+            let due = self.ledger.due(shard, BATCH).await?;
+            if due.keys.len() == BATCH {
+                full = Fullness::More;
+            }
+            for (key, _) in due.keys {
+                self.start(&key).await?;
+            }
+        }
+        Ok(Round { full })
+    }
+
+    /// Records are authenticated one by one: one that is broken is said and passed over.
+    async fn start(&self, key: &crate::store::Key) -> Result<(), StoreError> {
+        let Some(name) = Connection::name_of(key) else { return Ok(()) };
+        if self.refresher.is_under_way(&name) {
+            return Ok(());
+        }
+        match self.ledger.read::<Connection>(&name).await {
+            Ok(Some(loaded)) => self.refresher.start(&name, loaded.record.seen(), Ask::Scheduler),
+            Ok(None) => {}
+            Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
+            Err(err) => {
+                tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed")
+            }
+        }
+        Ok(())
+    }
+}
