@@ -27,8 +27,8 @@ const PREFIX_LEN: usize = HEADER_LEN + COMMITMENT_LEN + 4;
 /// Plaintext grows to multiples of this many bytes, so that lengths tell little.
 const BLOCK: usize = 256;
 /// Longest ciphertext, in bytes, its tag included.
-pub(super) const CIPHERTEXT_MAX: usize = 65_536;
-/// Longest secret, in bytes: what fits under [`CIPHERTEXT_MAX`] with tag and at least one byte of padding.
+const CIPHERTEXT_MAX: usize = 65_536;
+/// Longest secret, in bytes: what fits a ciphertext of 65 536 with its tag and a byte of padding.
 pub const SECRET_MAX: usize = (CIPHERTEXT_MAX - TAG_LEN) / BLOCK * BLOCK - 1;
 
 /// The key that seals, and what the header says about it.

@@ -284,6 +284,13 @@ fn a_value_that_is_not_sealed_claims_no_key_version() {
     for bytes in [&b""[..], b"BSR1", &[0; 372]] {
         assert_eq!(claimed_key_version(&Sealed::<RefreshToken>::from_bytes(bytes)), None);
     }
+    let mut bytes = Known::acme().keys().seal(&place(), &token("canary")).unwrap().bytes().to_vec();
+    for at in 0..8 {
+        bytes[at] ^= 1;
+        let other_format = Sealed::<RefreshToken>::from_bytes(bytes.as_slice());
+        assert_eq!(claimed_key_version(&other_format), None, "byte {at} of magic, suite and flags");
+        bytes[at] ^= 1;
+    }
 }
 
 proptest! {
