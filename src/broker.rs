@@ -104,13 +104,13 @@ impl Broker {
             let verdict = judge(&connection.record, now, wish.min_lifetime);
             let seen = connection.record.seen();
             match verdict {
-                Verdict::Serve => return self.hand(permit, wish, connection, store_lost),
+                Verdict::Serve => return self.hand(permit, wish, connection, store_lost).await,
                 Verdict::ServeAndRefresh => {
                     self.refresher.start(name, seen, Ask::Caller);
-                    return self.hand(permit, wish, connection, store_lost);
+                    return self.hand(permit, wish, connection, store_lost).await;
                 }
                 Verdict::RefreshElseServe if refreshed.is_some() => {
-                    return self.hand(permit, wish, connection, store_lost);
+                    return self.hand(permit, wish, connection, store_lost).await;
                 }
                 Verdict::RefreshElseServe => {
                     let until = Instant::now() + PATIENCE;
@@ -119,7 +119,9 @@ impl Broker {
                     match tokio::time::timeout_at(until, flight).await {
                         Ok(Ok(renewed)) => connection = renewed,
                         Ok(Err(_)) => connection = self.after_failure(connection).await,
-                        Err(_) => return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)),
+                        Err(_) => {
+                            return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)).await;
+                        }
                     }
                     refreshed = Some(());
                 }
@@ -179,7 +181,7 @@ impl Broker {
         }
     }
 
-    fn hand(
+    async fn hand(
         &self,
         permit: &Permit,
         wish: &Wish,
@@ -189,16 +191,16 @@ impl Broker {
         let record = &connection.record;
         narrowed(record, &wish.scopes)?;
         let token = record.token.as_ref().ok_or(GetTokenError::NotFound)?;
-        let opened = self.open(record, token)?;
+        let opened = self.open(record, token).await?;
         let released = audit::release(&*self.audit, permit, token.generation, opened)?;
         let degraded = besides.or_else(|| lifecycle::degraded(record, self.clock.now()));
         Ok(Handed { released, connection, degraded })
     }
 
-    fn open(&self, record: &Connection, token: &Token) -> Result<AccessToken, GetTokenError> {
+    async fn open(&self, record: &Connection, token: &Token) -> Result<AccessToken, GetTokenError> {
         let resource = record.name.to_string();
         let place = Place { resource: &resource, family: record.family, generation: token.generation };
-        let keys = self.keys.unlocked(&record.name.owner()).ok_or(GetTokenError::NotFound)?;
+        let keys = self.keys.keys(&record.name.owner()).await?;
         Ok(keys.open(&place, &token.sealed)?)
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Milliseconds since the Unix epoch. Survives restarts and compares across replicas.
 #[derive(
@@ -50,6 +51,12 @@ impl Timestamp {
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// A new UUIDv7 of this moment.
+    pub fn uuid(self) -> Uuid {
+        let nanos = u32::try_from(self.0 % 1000).unwrap_or(0) * 1_000_000;
+        Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, self.as_secs(), nanos))
     }
 
     /// How long from here to `later`; zero when it has passed.

@@ -2,6 +2,7 @@
 //! failure; knows neither the store nor the seal, and remembers nothing between two exchanges.
 
 pub mod catalogue;
+pub mod hosts;
 
 use crate::{
     clock::Timestamp,

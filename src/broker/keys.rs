@@ -114,11 +114,6 @@ impl Keyring {
         }
     }
 
-    /// The owner's keys, if they are at hand: whoever holds one of its records has had them loaded.
-    pub fn unlocked(&self, owner: &Owner) -> Option<OwnerKeys> {
-        self.unlocked.get(owner).map(|found| found.keys)
-    }
-
     async fn load(&self, owner: &Owner) -> Result<OwnerKeys, StoreError> {
         let key = key_chain_key(owner)?;
         let Some(document) = self.documents.read(&key).await?.value else {

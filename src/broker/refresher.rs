@@ -141,6 +141,11 @@ impl Refresher {
         self.parts.board.lock().len()
     }
 
+    /// The client as the provider is to see it, its secrets opened.
+    pub async fn identity(&self, client: &Client) -> Result<ClientIdentity, RefreshError> {
+        self.parts.identity(client).await
+    }
+
     pub fn is_under_way(&self, name: &ConnectionName) -> bool {
         self.parts.board.lock().contains_key(name)
     }

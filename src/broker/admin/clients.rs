@@ -1,0 +1,236 @@
+//! Clients: registrations at providers, and their secrets.
+
+use super::{Admin, AdminError, Kind, Listing, Page, check_etag, tenant_missing};
+use crate::{
+    domain::{
+        client::{Client, Environment, StoredSecret},
+        connection::Connection,
+        names::{ClientName, Owner, ProviderName},
+        profile::{ClientAuth, GrantKind},
+        token::ClientSecret,
+    },
+    seal::Place,
+    store::{
+        ledger::{Loaded, Wrote},
+        records::{CLIENTS, CONNECTIONS, prefix},
+    },
+};
+use uuid::Uuid;
+
+#[derive(Debug)]
+pub struct NewClient {
+    pub name: ClientName,
+    pub provider: ProviderName,
+    pub client_id: String,
+    pub auth: Option<ClientAuth>,
+    pub allowed_grants: Vec<GrantKind>,
+    pub allowed_scopes: Vec<String>,
+    pub environment: Environment,
+    pub secret: Option<ClientSecret>,
+}
+
+/// What a caller may change of a client; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct ClientPatch {
+    pub client_id: Option<String>,
+    pub auth: Option<ClientAuth>,
+    pub allowed_grants: Option<Vec<GrantKind>>,
+    pub allowed_scopes: Option<Vec<String>>,
+}
+
+impl Admin {
+    pub async fn create_client(&self, new: NewClient) -> Result<Client, AdminError> {
+        if let Owner::Tenant(tenant) = &new.name.owner {
+            self.tenant(tenant).await?;
+        }
+        let auth = self.auth_of(&new)?;
+        let now = self.clock.now();
+        let mut client = Client {
+            uid: self.new_uid(),
+            revision: 0,
+            created_at: now,
+            updated_at: now,
+            provider: new.provider,
+            client_id: new.client_id,
+            auth,
+            allowed_grants: new.allowed_grants,
+            allowed_scopes: new.allowed_scopes,
+            environment: new.environment,
+            secrets: Vec::new(),
+            hold: None,
+            name: new.name,
+        };
+        if let Some(secret) = &new.secret {
+            client.add_secret(self.sealed(&client.name, secret).await?, now)?;
+        }
+        client.revision = 1;
+        match self.ledger.create(&client).await? {
+            Wrote::Done(_) => Ok(client),
+            Wrote::Conflict => {
+                Err(AdminError::AlreadyExists { kind: Kind::Client, name: client.name.to_string() })
+            }
+        }
+    }
+
+    /// The provider must offer the method, and a method with a secret needs one.
+    fn auth_of(&self, new: &NewClient) -> Result<ClientAuth, AdminError> {
+        let profile = self
+            .catalogue
+            .get(&new.provider)
+            .ok_or_else(|| AdminError::NotFound { kind: Kind::Provider, name: new.provider.to_string() })?;
+        let offered = || profile.client_auth.iter().map(|auth| auth.word()).collect::<Vec<_>>().join(", ");
+        let auth = match (new.auth, profile.client_auth.first()) {
+            (Some(auth), _) if profile.client_auth.contains(&auth) => auth,
+            (None, Some(first)) => *first,
+            (Some(_), _) | (None, None) => {
+                let problem = format!("is not offered by {}, which takes: {}", new.provider, offered());
+                return Err(AdminError::Invalid { field: "client.auth_method", problem });
+            }
+        };
+        match (auth, &new.secret) {
+            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, Some(_))
+            | (ClientAuth::None, None) => Ok(auth),
+            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, None) => {
+                let problem = format!("is needed for {auth}");
+                Err(AdminError::Invalid { field: "client_secret", problem })
+            }
+            (ClientAuth::None, Some(_)) => {
+                let problem = "is not used with auth_method none: leave it out".into();
+                Err(AdminError::Invalid { field: "client_secret", problem })
+            }
+            (
+                ClientAuth::ClientSecretJwt
+                | ClientAuth::PrivateKeyJwt
+                | ClientAuth::TlsClientAuth
+                | ClientAuth::SelfSignedTlsClientAuth,
+                _,
+            ) => {
+                let problem = format!("{auth} is not implemented yet; use one of: {}", offered());
+                Err(AdminError::Invalid { field: "client.auth_method", problem })
+            }
+        }
+    }
+
+    async fn sealed(&self, name: &ClientName, secret: &ClientSecret) -> Result<StoredSecret, AdminError> {
+        let id = self.new_uid();
+        let keys = self.keys.keys(&name.owner).await.map_err(|err| tenant_missing(err, &name.owner))?;
+        let resource = name.to_string();
+        let place = Place { resource: &resource, family: id, generation: 0 };
+        Ok(StoredSecret {
+            id,
+            sealed: Some(keys.seal(&place, secret)?),
+            created_at: self.clock.now(),
+            retired_at: None,
+        })
+    }
+
+    pub async fn client(&self, name: &ClientName) -> Result<Loaded<Client>, AdminError> {
+        let found = self.ledger.read::<Client>(name).await.map_err(|err| tenant_missing(err, &name.owner))?;
+        found.ok_or_else(|| client_missing(name))
+    }
+
+    pub async fn clients(&self, listing: Listing<'_, Client>) -> Result<Page<Client>, AdminError> {
+        self.page(CLIENTS, listing).await
+    }
+
+    pub async fn update_client(
+        &self,
+        name: &ClientName,
+        given_etag: &str,
+        patch: &ClientPatch,
+    ) -> Result<Client, AdminError> {
+        self.amend_client(name, given_etag, |client, now| {
+            if let Some(client_id) = &patch.client_id {
+                client.client_id.clone_from(client_id);
+            }
+            if let Some(auth) = patch.auth {
+                client.auth = auth;
+            }
+            if let Some(grants) = &patch.allowed_grants {
+                client.allowed_grants.clone_from(grants);
+            }
+            if let Some(scopes) = &patch.allowed_scopes {
+                client.allowed_scopes.clone_from(scopes);
+            }
+            client.hold = None;
+            client.changed(now);
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn add_client_secret(
+        &self,
+        name: &ClientName,
+        given_etag: &str,
+        secret: &ClientSecret,
+    ) -> Result<Client, AdminError> {
+        self.client(name).await?;
+        let sealed = self.sealed(name, secret).await?;
+        self.amend_client(name, given_etag, |client, now| Ok(client.add_secret(sealed.clone(), now)?)).await
+    }
+
+    pub async fn retire_client_secret(
+        &self,
+        name: &ClientName,
+        given_etag: &str,
+        secret: Uuid,
+    ) -> Result<Client, AdminError> {
+        self.amend_client(name, given_etag, |client, now| Ok(client.retire_secret(secret, now)?)).await
+    }
+
+    async fn amend_client(
+        &self,
+        name: &ClientName,
+        given_etag: &str,
+        change: impl Fn(&mut Client, crate::clock::Timestamp) -> Result<(), AdminError>,
+    ) -> Result<Client, AdminError> {
+        self.client(name).await?;
+        let changed = self.ledger.amend(
+            name,
+            || client_missing(name),
+            |client: &mut Client, now| {
+                check_etag(given_etag, client.uid, client.revision, name)?;
+                change(client, now.here)
+            },
+        );
+        Ok(changed.await?.record)
+    }
+
+    pub async fn delete_client(&self, name: &ClientName, given_etag: &str) -> Result<(), AdminError> {
+        let loaded = self.client(name).await?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
+        if let Some(connection) = self.connection_of(name).await? {
+            return Err(AdminError::ClientInUse { name: name.to_string(), connection });
+        }
+        match self.ledger.delete(&loaded).await? {
+            Wrote::Done(_) => Ok(()),
+            Wrote::Conflict => Err(AdminError::EtagMismatch { name: name.to_string() }),
+        }
+    }
+
+    /// Some connection that uses the client. A tenant's client is used within its tenant only.
+    async fn connection_of(&self, name: &ClientName) -> Result<Option<String>, AdminError> {
+        let owner = match &name.owner {
+            Owner::Platform => None,
+            owner @ Owner::Tenant(_) => Some(owner),
+        };
+        let (prefix, mut after) = (prefix(CONNECTIONS, owner), None);
+        loop {
+            let found = self.ledger.list::<Connection>(&prefix, after.as_ref(), super::STEP).await?;
+            if let Some(user) = found.iter().find(|loaded| loaded.record.client == *name) {
+                return Ok(Some(user.record.name.to_string()));
+            }
+            match found.last() {
+                Some(last) if found.len() == super::STEP => {
+                    after = Some(<Connection as crate::store::records::Record>::key_of(&last.record.name)?);
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+}
+
+fn client_missing(name: &ClientName) -> AdminError {
+    AdminError::NotFound { kind: Kind::Client, name: name.to_string() }
+}

@@ -1,0 +1,410 @@
+//! Connections: started with a grant that is exchanged at once, and led through their states.
+
+use super::{Admin, AdminError, Kind, Listing, Page, check_etag, tenant_missing};
+use crate::{
+    broker::refresher::RefreshError,
+    clock::Timestamp,
+    domain::{
+        attempt::{Ask, Seen},
+        client::Client,
+        connection::{Connection, Narrowing, Principal, PrincipalKind, State},
+        failure::Class,
+        lifecycle::Moment,
+        names::{ClientName, ConnectionName, Owner},
+        profile::{GrantKind, Profile},
+        token::{RefreshToken, Secret},
+    },
+    provider::{Grant, hosts},
+    seal::Place,
+    store::{
+        ledger::{Loaded, Wrote},
+        records::CONNECTIONS,
+    },
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A connection whose creator vanished before its first exchange is taken up after this long.
+const TAKEN_UP_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct NewConnection {
+    pub name: ConnectionName,
+    pub client: ClientName,
+    pub requested_scopes: Vec<String>,
+    pub narrowing: Narrowing,
+    pub labels: BTreeMap<String, String>,
+    pub grant: NewGrant,
+}
+
+/// What a connection is started with.
+#[derive(Debug)]
+pub enum NewGrant {
+    ClientCredentials {
+        at: Option<Location>,
+    },
+    RefreshToken {
+        token: RefreshToken,
+        api_base_url: Option<String>,
+        expires_at: Option<Timestamp>,
+    },
+    CompanyRequestToken {
+        company_uuid: String,
+        request_token: Secret,
+        api_base_url: Option<String>,
+    },
+    /// In the API, and not in this version.
+    NotYet(GrantKind),
+}
+
+/// Where an app's token is asked for, with providers that have more than one place.
+#[derive(Debug)]
+pub enum Location {
+    DataCenter(String),
+    BaseUrl(String),
+}
+
+/// What a caller may change of a connection; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionPatch {
+    pub labels: Option<BTreeMap<String, String>>,
+    pub requested_scopes: Option<Vec<String>>,
+    pub narrowing: Option<Narrowing>,
+}
+
+/// Whether deleting asks the provider to revoke first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoking {
+    First,
+    Skipped,
+}
+
+impl Admin {
+    /// The grant is exchanged at once. What the provider refuses is not kept; where it did not answer, an
+    /// imported refresh token is kept as PENDING and tried again.
+    pub async fn create_connection(&self, new: NewConnection) -> Result<Connection, AdminError> {
+        let owner = new.name.owner();
+        self.tenant(&new.name.tenant).await?;
+        if let Owner::Tenant(tenant) = &new.client.owner
+            && *tenant != new.name.tenant
+        {
+            // Another tenant's client is as good as none.
+            return Err(AdminError::NotFound { kind: Kind::Client, name: new.client.to_string() });
+        }
+        let client = self.client(&new.client).await?.record;
+        let profile = self.catalogue.get(&client.provider).ok_or_else(|| AdminError::NotFound {
+            kind: Kind::Provider,
+            name: client.provider.to_string(),
+        })?;
+        let kind = new.grant.kind();
+        allowed(&new, kind, &client, &profile)?;
+        let api_base_url = new.grant.base_url(&profile)?;
+        let (connection, one_time) = self.pending(new, kind, &client, api_base_url).await?;
+        let (name, seen) = (connection.name.clone(), connection.seen());
+        match self.ledger.create(&connection).await.map_err(|err| tenant_missing(err, &owner))? {
+            Wrote::Done(_) => {}
+            Wrote::Conflict => {
+                return Err(AdminError::AlreadyExists { kind: Kind::Connection, name: name.to_string() });
+            }
+        }
+        let outcome = match one_time {
+            Some(grant) => self.refresher.bootstrap(&name, seen, grant).await,
+            None => self.refresher.refreshed(&name, seen, Ask::Operator).await,
+        };
+        match outcome {
+            Ok(loaded) => {
+                tracing::info!(connection = %name, grant = %kind, "connection created");
+                Ok(loaded.record.clone())
+            }
+            Err(err) => self.not_started(&name, seen, kind, err).await,
+        }
+    }
+
+    async fn pending(
+        &self,
+        new: NewConnection,
+        kind: GrantKind,
+        client: &Client,
+        api_base_url: Option<String>,
+    ) -> Result<(Connection, Option<Grant>), AdminError> {
+        let now = self.ledger.now();
+        let mut connection = Connection {
+            uid: self.new_uid(),
+            revision: 1,
+            created_at: now.here,
+            updated_at: now.here,
+            provider: client.provider.clone(),
+            client: new.client,
+            grant: kind,
+            principal: None,
+            labels: new.labels,
+            requested_scopes: new.requested_scopes,
+            scopes: Vec::new(),
+            narrowing: new.narrowing,
+            api_base_url,
+            state: State::Pending,
+            reason: None,
+            before: None,
+            family: self.new_uid(),
+            generation: 0,
+            refresh_token: None,
+            previous_refresh_token: None,
+            refresh_expires_at: None,
+            token: None,
+            attempt: None,
+            settled: None,
+            suspicion: None,
+            ambiguous: None,
+            due: Some(now.store.plus(TAKEN_UP_AFTER)),
+            failures: 0,
+            last_success_at: None,
+            last_failure: None,
+            name: new.name,
+        };
+        let mut one_time = None;
+        match new.grant {
+            NewGrant::ClientCredentials { .. } | NewGrant::NotYet(_) => {}
+            NewGrant::RefreshToken { token, expires_at, .. } => {
+                let owner = connection.name.owner();
+                let keys = self.keys.keys(&owner).await.map_err(|err| tenant_missing(err, &owner))?;
+                let resource = connection.name.to_string();
+                let place = Place { resource: &resource, family: connection.family, generation: 0 };
+                connection.refresh_token = Some(keys.seal(&place, &token)?);
+                connection.refresh_expires_at = expires_at;
+            }
+            NewGrant::CompanyRequestToken { company_uuid, request_token, .. } => {
+                connection.principal =
+                    Some(Principal { kind: PrincipalKind::Company, id: company_uuid.clone() });
+                one_time = Some(Grant::CompanyRequestToken { company_uuid, request_token });
+            }
+        }
+        Ok((connection, one_time))
+    }
+
+    /// The first exchange brought nothing. Is the grant still in the caller's hands?
+    async fn not_started(
+        &self,
+        name: &ConnectionName,
+        seen: Seen,
+        kind: GrantKind,
+        err: RefreshError,
+    ) -> Result<Connection, AdminError> {
+        let RefreshError::Failed(failure) = err else { return Err(err.into()) };
+        let found = self.ledger.read::<Connection>(name).await?;
+        let Some(loaded) = found else { return Err(AdminError::GrantRefused { grant: kind, failure }) };
+        let maybe_used = matches!(failure.class, Class::Ambiguous | Class::Down | Class::Malformed);
+        if loaded.record.seen() != seen || (maybe_used && loaded.record.refresh_token.is_some()) {
+            return Ok(loaded.record);
+        }
+        // A race here is with nobody but the scheduler, which found nothing better.
+        self.ledger.delete(&loaded).await?;
+        self.warm.forget(name);
+        Err(AdminError::GrantRefused { grant: kind, failure })
+    }
+
+    pub async fn connection(&self, name: &ConnectionName) -> Result<Loaded<Connection>, AdminError> {
+        let owner = name.owner();
+        let found = self.ledger.read::<Connection>(name).await;
+        match found {
+            Ok(found) => found.ok_or_else(|| missing(name)),
+            Err(err) => Err(match tenant_missing(err, &owner) {
+                AdminError::NotFound { .. } => missing(name),
+                other => other,
+            }),
+        }
+    }
+
+    pub async fn connections(
+        &self,
+        listing: Listing<'_, Connection>,
+    ) -> Result<Page<Connection>, AdminError> {
+        if let Some(Owner::Tenant(tenant)) = listing.owner {
+            self.tenant(tenant).await?;
+        }
+        self.page(CONNECTIONS, listing).await
+    }
+
+    pub async fn update_connection(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+        patch: &ConnectionPatch,
+    ) -> Result<Connection, AdminError> {
+        let client = self.client(&self.connection(name).await?.record.client).await?.record;
+        if let Some(scope) =
+            patch.requested_scopes.as_deref().and_then(|scopes| client.forbidden_scope(scopes))
+        {
+            return Err(AdminError::ScopeNotAllowed { scope: scope.clone() });
+        }
+        self.amend(name, given_etag, |connection, now| {
+            if let Some(labels) = &patch.labels {
+                connection.labels.clone_from(labels);
+            }
+            if let Some(scopes) = &patch.requested_scopes {
+                connection.requested_scopes.clone_from(scopes);
+            }
+            if let Some(narrowing) = patch.narrowing {
+                connection.narrowing = narrowing;
+            }
+            connection.revision += 1;
+            connection.updated_at = now.here;
+            Ok(())
+        })
+        .await
+    }
+
+    /// One exchange now, whatever the schedule says. A connection that waits for a person gets another chance.
+    pub async fn refresh_connection(&self, name: &ConnectionName) -> Result<Connection, AdminError> {
+        let seen = self.connection(name).await?.record.seen();
+        let refreshed = self.refresher.refreshed(name, seen, Ask::Operator).await?;
+        Ok(refreshed.record.clone())
+    }
+
+    pub async fn disable_connection(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+    ) -> Result<Connection, AdminError> {
+        self.amend(name, given_etag, |connection, now| match connection.state {
+            State::Disabled => Ok(()),
+            State::Pending | State::Active | State::NeedsReauthorization => {
+                connection.disable(now);
+                Ok(())
+            }
+            state @ (State::Revoking | State::Revoked) => Err(AdminError::WrongState { state }),
+        })
+        .await
+    }
+
+    pub async fn enable_connection(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+    ) -> Result<Connection, AdminError> {
+        self.amend(name, given_etag, |connection, now| match connection.state {
+            State::Disabled => {
+                connection.enable(now);
+                Ok(())
+            }
+            State::Pending | State::Active | State::NeedsReauthorization => Ok(()),
+            state @ (State::Revoking | State::Revoked) => Err(AdminError::WrongState { state }),
+        })
+        .await
+    }
+
+    async fn amend(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+        change: impl Fn(&mut Connection, Moment) -> Result<(), AdminError>,
+    ) -> Result<Connection, AdminError> {
+        self.connection(name).await?;
+        let changed = self.ledger.amend(
+            name,
+            || missing(name),
+            |connection: &mut Connection, now| {
+                check_etag(given_etag, connection.uid, connection.revision, name)?;
+                change(connection, now)
+            },
+        );
+        let changed = changed.await?;
+        self.warm.keep(self.warm.epoch(), std::sync::Arc::new(changed.clone()));
+        Ok(changed.record)
+    }
+
+    /// Revokes at the provider, then forgets.
+    pub async fn delete_connection(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+        revoking: Revoking,
+    ) -> Result<(), AdminError> {
+        let loaded = self.connection(name).await?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
+        match (revoking, loaded.record.state) {
+            (Revoking::First, State::Revoked) | (Revoking::Skipped, _) => {}
+            (
+                Revoking::First,
+                State::Pending
+                | State::Active
+                | State::NeedsReauthorization
+                | State::Disabled
+                | State::Revoking,
+            ) => {
+                self.revoke_connection(name, given_etag).await?;
+            }
+        }
+        let loaded = self.connection(name).await?;
+        match self.ledger.delete(&loaded).await? {
+            Wrote::Done(_) => {
+                self.warm.forget(name);
+                tracing::info!(connection = %name, "connection deleted");
+                Ok(())
+            }
+            Wrote::Conflict => Err(AdminError::EtagMismatch { name: name.to_string() }),
+        }
+    }
+}
+
+impl NewGrant {
+    pub const fn kind(&self) -> GrantKind {
+        match self {
+            Self::ClientCredentials { .. } => GrantKind::ClientCredentials,
+            Self::RefreshToken { .. } => GrantKind::RefreshToken,
+            Self::CompanyRequestToken { .. } => GrantKind::CompanyRequestToken,
+            Self::NotYet(kind) => *kind,
+        }
+    }
+
+    /// Where the first request goes, checked against the provider's hosts before anything is sent.
+    fn base_url(&self, profile: &Profile) -> Result<Option<String>, AdminError> {
+        let (field, given) = match self {
+            Self::ClientCredentials { at: None } | Self::NotYet(_) => return Ok(None),
+            Self::ClientCredentials { at: Some(Location::DataCenter(id)) } => {
+                let known = || profile.data_centers.keys().cloned().collect::<Vec<_>>().join(", ");
+                let url = profile.data_centers.get(id).ok_or_else(|| AdminError::Invalid {
+                    field: "grant.client_credentials.data_center",
+                    problem: format!("is not one of {}'s: {}", profile.name, known()),
+                })?;
+                ("grant.client_credentials.data_center", Some(url.as_str()))
+            }
+            Self::ClientCredentials { at: Some(Location::BaseUrl(url)) } => {
+                ("grant.client_credentials.token_host", Some(url.as_str()))
+            }
+            Self::RefreshToken { api_base_url, .. } => {
+                ("grant.refresh_token.api_base_url", api_base_url.as_deref())
+            }
+            Self::CompanyRequestToken { api_base_url, .. } => {
+                ("grant.company_request_token.api_base_url", api_base_url.as_deref())
+            }
+        };
+        given
+            .map(|url| hosts::base_url(profile, url))
+            .transpose()
+            .map_err(|problem| AdminError::Invalid { field, problem: problem.to_string() })
+    }
+}
+
+fn allowed(
+    new: &NewConnection,
+    grant: GrantKind,
+    client: &Client,
+    profile: &Profile,
+) -> Result<(), AdminError> {
+    if let NewGrant::NotYet(grant) = &new.grant {
+        return Err(AdminError::GrantNotImplemented { grant: *grant });
+    }
+    if !profile.grants.contains(&grant) {
+        return Err(AdminError::GrantNotOffered { grant, provider: profile.name.to_string() });
+    }
+    if !client.allows_grant(grant) {
+        return Err(AdminError::GrantNotAllowed { grant });
+    }
+    match client.forbidden_scope(&new.requested_scopes) {
+        Some(scope) => Err(AdminError::ScopeNotAllowed { scope: scope.clone() }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn missing(name: &ConnectionName) -> AdminError {
+    AdminError::NotFound { kind: Kind::Connection, name: name.to_string() }
+}

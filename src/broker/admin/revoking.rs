@@ -1,0 +1,142 @@
+//! The end of a connection: at the provider first, then here.
+
+use super::{Admin, AdminError, check_etag, connections::missing};
+use crate::{
+    broker::refresher::RefreshError,
+    domain::{
+        attempt::Ask,
+        connection::{Connection, State},
+        failure::Class,
+        names::ConnectionName,
+        profile::{Profile, Revocation as Kind},
+        token::{AccessToken, RefreshToken},
+    },
+    provider::Revocation,
+    seal::{Place, SealError},
+    store::ledger::Loaded,
+};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// An access token that is to be used for revoking must last at least this long.
+const USABLE: Duration = Duration::from_secs(10);
+/// How often an exchange under way is waited for before revoking.
+const WAITS_MAX: u32 = 4;
+
+/// Whether there is anything left at the provider.
+enum Left {
+    Something(Box<Loaded<Connection>>),
+    Nothing,
+}
+
+impl Admin {
+    /// Asks the provider to forget the grant, then wipes what is kept of it. Where the provider cannot be
+    /// asked, the connection stays REVOKING: nothing is handed out any more, and the call may be repeated.
+    pub async fn revoke_connection(
+        &self,
+        name: &ConnectionName,
+        given_etag: &str,
+    ) -> Result<Connection, AdminError> {
+        let loaded = self.connection(name).await?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
+        match loaded.record.state {
+            State::Revoked => return Ok(loaded.record),
+            State::Pending
+            | State::Active
+            | State::NeedsReauthorization
+            | State::Disabled
+            | State::Revoking => {}
+        }
+        let profile = self
+            .catalogue
+            .get(&loaded.record.provider)
+            .ok_or_else(|| RefreshError::NoProfile(loaded.record.provider.clone()))?;
+        let left = self.usable(loaded, &profile).await?;
+        let loaded = self.enter(name, Connection::revoking).await?;
+        if let Left::Something(with_token) = left {
+            self.revoke_at_provider(&with_token.record, &profile).await?;
+        }
+        tracing::info!(connection = %name, "grant revoked");
+        drop(loaded);
+        Ok(self.enter(name, Connection::revoked).await?.record.clone())
+    }
+
+    async fn enter(
+        &self,
+        name: &ConnectionName,
+        step: fn(&mut Connection, crate::domain::lifecycle::Moment),
+    ) -> Result<Arc<Loaded<Connection>>, AdminError> {
+        let changed = self.ledger.amend(
+            name,
+            || missing(name),
+            |connection: &mut Connection, now| {
+                step(connection, now);
+                Ok::<(), AdminError>(())
+            },
+        );
+        let changed = Arc::new(changed.await?);
+        self.warm.keep(self.warm.epoch(), changed.clone());
+        Ok(changed)
+    }
+
+    /// Waits for an exchange under way; and where revoking takes an access token, makes sure there is one.
+    async fn usable(&self, mut loaded: Loaded<Connection>, profile: &Profile) -> Result<Left, AdminError> {
+        let name = loaded.record.name.clone();
+        for _ in 0..WAITS_MAX {
+            let now = self.ledger.now();
+            let bell = self.bells.listen(&name);
+            if let Some(attempt) = loaded.record.live_attempt(now.store) {
+                let left = now.store.until(attempt.lease_until);
+                drop(tokio::time::timeout(left, bell.notified()).await);
+                loaded = self.connection(&name).await?;
+                continue;
+            }
+            let living =
+                loaded.record.token.as_ref().is_some_and(|token| now.here.plus(USABLE) < token.expires_at);
+            let renewable =
+                matches!(loaded.record.state, State::Pending | State::Active | State::NeedsReauthorization);
+            match profile.revocation {
+                Kind::ConcurDelete if !living && renewable => {}
+                Kind::ConcurDelete | Kind::Rfc7009 | Kind::None => break,
+            }
+            match self.refresher.refreshed(&name, loaded.record.seen(), Ask::Operator).await {
+                Ok(renewed) => loaded = (*renewed).clone(),
+                // The provider has forgotten it already.
+                Err(RefreshError::Failed(failure)) if failure.class == Class::Suspect => {
+                    return Ok(Left::Nothing);
+                }
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(Left::Something(Box::new(loaded)))
+    }
+
+    async fn revoke_at_provider(&self, connection: &Connection, profile: &Profile) -> Result<(), AdminError> {
+        let client = self.client(&connection.client).await?.record;
+        let identity = self.refresher.identity(&client).await?;
+        let keys = self.keys.keys(&connection.name.owner()).await?;
+        let resource = connection.name.to_string();
+        let place = |generation| Place { resource: &resource, family: connection.family, generation };
+        let refresh_token: Option<RefreshToken> = connection
+            .refresh_token
+            .as_ref()
+            .map(|sealed| keys.open(&place(connection.generation), sealed))
+            .transpose()
+            .map_err(SealError::from)?;
+        let access_token: Option<AccessToken> = connection
+            .token
+            .as_ref()
+            .map(|token| keys.open(&place(token.generation), &token.sealed))
+            .transpose()
+            .map_err(SealError::from)?;
+        let revocation = Revocation {
+            profile,
+            client: &identity,
+            refresh_token: refresh_token.as_ref(),
+            access_token: access_token.as_ref(),
+            api_base_url: connection.api_base_url.as_deref(),
+            correlation_id: Uuid::new_v4(),
+        };
+        self.provider.revoke(&revocation).await.map_err(AdminError::RevocationRefused)
+    }
+}

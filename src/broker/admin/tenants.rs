@@ -1,0 +1,102 @@
+//! Tenants: the walls between customers, each with keys of its own.
+
+use super::{Admin, AdminError, Kind, Listing, Page, check_etag};
+use crate::{
+    domain::{
+        client::{Client, Tenant},
+        connection::Connection,
+        names::{Owner, TenantName},
+    },
+    store::{
+        ledger::{Loaded, Wrote},
+        records::{CLIENTS, CONNECTIONS, Record, TENANTS, prefix},
+    },
+};
+use std::collections::BTreeMap;
+
+/// What a caller may change of a tenant; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct TenantPatch {
+    pub display_name: Option<String>,
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl Admin {
+    /// The keys come first: a record is stamped with them.
+    pub async fn create_tenant(&self, name: TenantName, patch: TenantPatch) -> Result<Tenant, AdminError> {
+        let owner = Owner::Tenant(name.clone());
+        self.keys.create(&owner).await?;
+        let now = self.clock.now();
+        let tenant = Tenant {
+            uid: self.new_uid(),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            display_name: patch.display_name.unwrap_or_default(),
+            labels: patch.labels.unwrap_or_default(),
+            name,
+        };
+        match self.ledger.create(&tenant).await? {
+            Wrote::Done(_) => Ok(tenant),
+            Wrote::Conflict => {
+                Err(AdminError::AlreadyExists { kind: Kind::Tenant, name: tenant.name.to_string() })
+            }
+        }
+    }
+
+    pub async fn tenant(&self, name: &TenantName) -> Result<Loaded<Tenant>, AdminError> {
+        let missing = || AdminError::NotFound { kind: Kind::Tenant, name: name.to_string() };
+        let owner = Owner::Tenant(name.clone());
+        let found =
+            self.ledger.read::<Tenant>(name).await.map_err(|err| super::tenant_missing(err, &owner))?;
+        found.ok_or_else(missing)
+    }
+
+    pub async fn tenants(&self, listing: Listing<'_, Tenant>) -> Result<Page<Tenant>, AdminError> {
+        self.page(TENANTS, Listing { owner: None, ..listing }).await
+    }
+
+    pub async fn update_tenant(
+        &self,
+        name: &TenantName,
+        given_etag: &str,
+        patch: &TenantPatch,
+    ) -> Result<Tenant, AdminError> {
+        self.tenant(name).await?;
+        let missing = || AdminError::NotFound { kind: Kind::Tenant, name: name.to_string() };
+        let changed = self.ledger.amend(name, missing, |tenant: &mut Tenant, now| {
+            check_etag(given_etag, tenant.uid, tenant.revision, name)?;
+            tenant.display_name = patch.display_name.clone().unwrap_or_else(|| tenant.display_name.clone());
+            tenant.labels = patch.labels.clone().unwrap_or_else(|| tenant.labels.clone());
+            tenant.changed(now.here);
+            Ok(())
+        });
+        Ok(changed.await?.record)
+    }
+
+    /// An empty tenant goes at once, its keys with it.
+    pub async fn delete_tenant(&self, name: &TenantName, given_etag: &str) -> Result<Tenant, AdminError> {
+        let loaded = self.tenant(name).await?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
+        let owner = Owner::Tenant(name.clone());
+        self.nothing_left::<Connection>(CONNECTIONS, &owner).await?;
+        self.nothing_left::<Client>(CLIENTS, &owner).await?;
+        match self.ledger.delete(&loaded).await? {
+            Wrote::Done(_) => {
+                self.keys.destroy(&owner).await?;
+                tracing::info!(tenant = %name, "tenant deleted; its keys are destroyed");
+                Ok(loaded.record)
+            }
+            Wrote::Conflict => Err(AdminError::EtagMismatch { name: name.to_string() }),
+        }
+    }
+
+    async fn nothing_left<R: Record>(&self, kind: &str, owner: &Owner) -> Result<(), AdminError> {
+        match self.ledger.list::<R>(&prefix(kind, Some(owner)), None, 1).await?.first() {
+            Some(child) => {
+                Err(AdminError::NotEmpty { name: owner.to_string(), child: child.record.name().to_string() })
+            }
+            None => Ok(()),
+        }
+    }
+}
