@@ -1,9 +1,38 @@
 //! The public API as generated from `proto/bursar/v1`: messages, server traits, clients. Nothing by hand.
 
-#![expect(clippy::pedantic, reason = "generated code")]
-#![allow(unreachable_pub, reason = "generated code")]
+#![expect(clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
 
 tonic::include_proto!("bursar.v1");
 
+// `Debug` of everything that holds a secret.
+include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
+
 /// Every file of the API, for reflection and for JSON with the proto's field names.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("api_descriptor");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_a_message_with_a_secret_does_not_show_it() {
+        let secret = || "canary-secret".to_owned();
+        let request = CreateClientRequest {
+            client_secret: Some(ClientSecretInput {
+                value: Some(client_secret_input::Value::SharedSecret(secret())),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let token = Token { access_token: secret(), ..Default::default() };
+        let grant = Grant {
+            kind: Some(grant::Kind::RefreshToken(RefreshTokenGrant {
+                refresh_token: secret(),
+                ..Default::default()
+            })),
+        };
+        let shown = format!("{request:?} {token:?} {grant:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(shown.contains("Token [secret]"), "{shown}");
+    }
+}

@@ -161,7 +161,7 @@ impl Broker {
         match (self.ledger.read::<Connection>(name).await, doubtful) {
             (Ok(Some(loaded)), _) => {
                 let loaded = Arc::new(loaded);
-                self.warm.keep(epoch, loaded.clone());
+                self.warm.keep(epoch, &loaded);
                 Ok((loaded, None))
             }
             (Ok(None) | Err(StoreError::NoKeys { .. }), _) => {

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod broker;
 pub mod clock;
 pub mod domain;
+pub mod grpc;
 pub mod provider;
 pub mod seal;
 pub mod store;

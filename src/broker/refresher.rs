@@ -217,12 +217,10 @@ impl Parts {
         if record.live_attempt(now.store).is_some() {
             return Ok(None);
         }
-        Ok(match record.due.filter(|due| record.failures > 0 && now.store < *due) {
-            Some(until) => {
-                Some(Err(RefreshError::Held { at: now, until, failure: record.last_failure.clone() }))
-            }
-            None => None,
-        })
+        Ok(record
+            .due
+            .filter(|due| record.failures > 0 && now.store < *due)
+            .map(|until| Err(RefreshError::Held { at: now, until, failure: record.last_failure.clone() })))
     }
 
     async fn held(&self, name: &ConnectionName, until: crate::clock::Timestamp) -> RefreshError {
@@ -348,7 +346,7 @@ impl Parts {
                         correlation_id, detail = failure.detail,
                         "provider answered with success but without a usable token; its refresh token is kept"
                     );
-                    self.warm.keep(epoch, Arc::new(*loaded));
+                    self.warm.keep(epoch, &Arc::new(*loaded));
                     return Err(RefreshError::Failed(failure));
                 }
                 told_of_success(&loaded.record, correlation_id.as_deref());
@@ -442,10 +440,10 @@ impl Parts {
         match held.await {
             Ok(_) => {
                 tracing::error!(client = %name, code = failure.code, correlation_id = failure.correlation_id,
-                "provider refuses this client; its connections wait and keep their grants; check client id and secret")
+                "provider refuses this client; its connections wait and keep their grants; check client id and secret");
             }
             Err(err) => {
-                tracing::warn!(client = %name, cause = %err, "refused client could not be put on hold")
+                tracing::warn!(client = %name, cause = %err, "refused client could not be put on hold");
             }
         }
     }
@@ -472,7 +470,7 @@ impl Parts {
 
     fn kept(&self, loaded: Loaded<Connection>) -> Arc<Loaded<Connection>> {
         let loaded = Arc::new(loaded);
-        self.warm.keep(self.warm.epoch(), loaded.clone());
+        self.warm.keep(self.warm.epoch(), &loaded);
         loaded
     }
 }

@@ -49,7 +49,7 @@ impl Scheduler {
             };
             match (&round, failing) {
                 (Err(err), false) => {
-                    tracing::warn!(cause = %err, "due connections could not be read; trying again")
+                    tracing::warn!(cause = %err, "due connections could not be read; trying again");
                 }
                 (Ok(_), true) => tracing::info!("due connections can be read again"),
                 (Err(_), true) | (Ok(_), false) => {}
@@ -90,7 +90,7 @@ impl Scheduler {
             Ok(None) => {}
             Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
             Err(err) => {
-                tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed")
+                tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed");
             }
         }
         Ok(())

@@ -59,7 +59,7 @@ impl WarmCopies {
     }
 
     /// Keeps what was read since `epoch` was taken, unless something newer is here already.
-    pub fn keep(&self, epoch: Epoch, loaded: Arc<Loaded<Connection>>) {
+    pub fn keep(&self, epoch: Epoch, loaded: &Arc<Loaded<Connection>>) {
         let name = &loaded.record.name;
         let mut told = 0;
         if let Some(present) = self.copies.peek(name) {

@@ -307,7 +307,7 @@ impl Admin {
             },
         );
         let changed = changed.await?;
-        self.warm.keep(self.warm.epoch(), std::sync::Arc::new(changed.clone()));
+        self.warm.keep(self.warm.epoch(), &std::sync::Arc::new(changed.clone()));
         Ok(changed.record)
     }
 
@@ -380,7 +380,7 @@ impl NewGrant {
         given
             .map(|url| hosts::base_url(profile, url))
             .transpose()
-            .map_err(|problem| AdminError::Invalid { field, problem: problem.to_string() })
+            .map_err(|problem| AdminError::Invalid { field, problem: problem.clone() })
     }
 }
 

@@ -75,7 +75,7 @@ impl Admin {
             },
         );
         let changed = Arc::new(changed.await?);
-        self.warm.keep(self.warm.epoch(), changed.clone());
+        self.warm.keep(self.warm.epoch(), &changed);
         Ok(changed)
     }
 
