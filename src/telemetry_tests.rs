@@ -127,7 +127,7 @@ fn a_json_line_is_one_flat_object() {
 fn a_pretty_line_is_short_and_stays_one_line() {
     let shown = written(Format::Pretty, "info,bursar::telemetry=trace", || {
         info!(listen.address = %"127.0.0.1:7600", store.kind = "embedded", "serving started");
-        error!(cause = "went\n\x1b[31maway", empty = "", "store \x07failed");
+        error!(cause = "went\n\x1b[31maway", empty = "", bell = "a\x07b", "store \x07failed");
         let span = tracing::error_span!("call", call.id = 7);
         span.in_scope(|| trace!("asked"));
         debug!("done");
@@ -135,7 +135,7 @@ fn a_pretty_line_is_short_and_stays_one_line() {
     let lines: Vec<_> = shown.lines().map(|line| line.split_at(13)).collect();
     let want = [
         "I serving started listen.address=127.0.0.1:7600 store.kind=embedded",
-        "E store \\u{7}failed cause=\"went\\n\\u{1b}[31maway\" empty=\"\"",
+        "E store \\u{7}failed cause=\"went\\n\\u{1b}[31maway\" empty=\"\" bell=\"a\\u{7}b\"",
         "T asked call.id=7",
         "D done",
     ];

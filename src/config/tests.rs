@@ -284,6 +284,10 @@ fn dev_listens_on_loopback_and_reaches_nothing_else() {
     assert!(!format!("{config:?}").contains(CANARY));
     let open = Config::dev("/d".into(), "0.0.0.0:1".parse().unwrap(), keyset()).unwrap_err();
     assert_eq!(open.mistakes[0].key, "listen");
+    assert!(
+        open.to_string().starts_with("configuration has 1 mistake:\n  listen: `0.0.0.0:1` can"),
+        "{open}"
+    );
 }
 
 #[test]
