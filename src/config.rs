@@ -82,6 +82,7 @@ pub struct Refresh {
     /// Exchanges at once.
     pub concurrency: usize,
     pub tick: Duration,
+    /// How much longer than its exchange's deadline a claim's lease lasts.
     pub lease_extra: Duration,
 }
 
@@ -190,14 +191,6 @@ impl Config {
         let mut settings = gather::Settings::default();
         settings.take_dev(data_dir, listen);
         settings.build(Some(keyset), &Disk)
-    }
-}
-
-impl Refresh {
-    /// How long others leave an attempt alone whose exchange takes up to `hops` requests of `exchange_timeout`
-    /// each: longer than every deadline inside it.
-    pub fn lease(&self, exchange_timeout: Duration, hops: u32) -> Duration {
-        exchange_timeout.saturating_mul(hops.max(1)).saturating_add(self.lease_extra)
     }
 }
 

@@ -291,17 +291,6 @@ fn dev_listens_on_loopback_and_reaches_nothing_else() {
 }
 
 #[test]
-fn a_lease_is_longer_than_every_deadline_in_it() {
-    let refresh = load("", &[]).unwrap().refresh;
-    let minute = Duration::from_secs(60);
-    let cases = [(0, 75), (1, 75), (2, 135), (3, 195)];
-    for (hops, want) in cases {
-        assert_eq!(refresh.lease(minute, hops), Duration::from_secs(want));
-    }
-    assert_eq!(refresh.lease(Duration::MAX, u32::MAX), Duration::MAX);
-}
-
-#[test]
 fn durations_print_as_they_are_read() {
     for text in ["0ms", "1ms", "999ms", "1s", "1500ms", "90s", "1m", "90m", "1h", "25h"] {
         assert_eq!(value::shown(value::duration(text).unwrap()), text);
