@@ -2,6 +2,8 @@
 //! a feed of changes, ordered scans. A store decides nothing and never sees plaintext: decisions are made in
 //! Rust on the loaded document and written back on condition that nobody else wrote first.
 
+pub mod embedded;
+
 use crate::clock::Timestamp;
 use async_trait::async_trait;
 use std::{fmt, time::Duration};
@@ -60,7 +62,7 @@ pub enum Then {
     /// The new body. `due` replaces the document's entry in the due queue; `None` takes it out.
     /// The version becomes one more than the expected one (1 where it was absent).
     Put { body: Vec<u8>, due: Option<Timestamp> },
-    /// Document and due entry are gone.
+    /// Document and due entry are gone. Needs [`Expect::At`]: nothing cannot be deleted.
     Delete,
 }
 
@@ -121,9 +123,11 @@ pub trait Documents: Send + Sync {
     fn shards(&self) -> u16;
 
     /// What is due in one shard at the store's own present, at most `limit` entries.
+    /// Never more than [`PAGE_MAX`]; a shard that does not exist is [`StoreError::Refused`].
     async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError>;
 
-    /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`.
+    /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`
+    /// and [`PAGE_MAX`]. Fewer than that means that there are no more.
     async fn scan(
         &self,
         prefix: &str,
@@ -173,6 +177,34 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl Change {
+    /// Refuses what no store takes: a body beyond [`BODY_MAX`], a delete that expects nothing. Every store
+    /// asks this before it writes.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let cause = match (&self.then, self.expect) {
+            (Then::Put { body, .. }, _) if body.len() > BODY_MAX => {
+                format!("its body has {} bytes, the bound is {BODY_MAX}", body.len())
+            }
+            (Then::Delete, Expect::Absent) => "a delete has to name the version it deletes".to_owned(),
+            (Then::Put { .. }, Expect::Absent | Expect::At(_)) | (Then::Delete, Expect::At(_)) => {
+                return Ok(());
+            }
+        };
+        Err(StoreError::Refused { key: self.key.to_string(), cause })
+    }
+}
+
+/// Refuses a shard that a store does not have.
+fn check_shard(shard: u16, shards: u16) -> Result<(), StoreError> {
+    if shard < shards {
+        return Ok(());
+    }
+    Err(StoreError::Refused {
+        key: format!("due/{shard}"),
+        cause: format!("shards are numbered 0 to {}", shards.saturating_sub(1)),
+    })
 }
 
 impl Version {

@@ -1,0 +1,1 @@
+//! What several behaviours stand on: real servers and ready-made stores.
