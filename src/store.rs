@@ -3,6 +3,7 @@
 //! Rust on the loaded document and written back on condition that nobody else wrote first.
 
 pub mod embedded;
+pub mod redis;
 
 use crate::clock::Timestamp;
 use async_trait::async_trait;
@@ -20,7 +21,8 @@ pub const PAGE_MAX: usize = 1000;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Box<str>);
 
-/// Counts the writes of a document. 1 is the first; no document has 0.
+/// Counts the writes of a document. 1 is the first; no document has 0. A document that is made anew after
+/// a delete counts from 1 again: what tells two such apart has to stand in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -95,7 +97,8 @@ pub struct Due {
 /// What the change feed tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// This document was written (or deleted) at this version.
+    /// This document was written (or deleted) at this version. Notices of one document come in the order of
+    /// its writes; those of different documents in any.
     Changed { key: Key, version: Version },
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
     /// Always the first notice of a feed, and again after each reconnect.

@@ -2,12 +2,14 @@
 
 mod embedded;
 mod laws;
+mod model;
+mod redis;
 
 use bursar::{
     clock::{SystemClock, Timestamp},
     store::{
         Change, Document, Documents, Expect, Feed, Key, Notice, Room, StoreError, Swapped, Then, Version,
-        embedded::Embedded,
+        embedded::Embedded, redis::RedisStore,
     },
 };
 use std::{any::Any, sync::Arc, time::Duration};
@@ -29,11 +31,18 @@ fn in_memory() -> std::future::Ready<Fixture> {
     std::future::ready(Fixture { store: Arc::new(store), _keep: Box::new(()) })
 }
 
+async fn on_redis() -> Fixture {
+    let server = crate::support::redis::Server::start().await;
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    Fixture { store: Arc::new(store), _keep: Box::new(server) }
+}
+
 /// One test a law and backend, so that a failure names both.
 macro_rules! hold {
     ($($law:ident)*) => {
         hold!(@ embedded_on_disk on_disk $($law)*);
         hold!(@ embedded_in_memory in_memory $($law)*);
+        hold!(@ redis_server on_redis $($law)*);
     };
     (@ $backend:ident $open:ident $($law:ident)*) => {
         mod $backend {
@@ -119,4 +128,17 @@ async fn heard(feed: &mut Box<dyn Feed>) -> Notice {
 
 fn changed(at: &str, version: u64) -> Notice {
     Notice::Changed { key: key(at), version: Version(version) }
+}
+
+/// So many notices, by key: only those of one key come in order.
+async fn heard_of_each(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for _ in 0..count {
+        notices.push(heard(feed).await);
+    }
+    notices.sort_by_key(|notice| match notice {
+        Notice::Changed { key, .. } => Some(key.clone()),
+        Notice::Gap => None,
+    });
+    notices
 }
