@@ -128,7 +128,12 @@ impl Documents for RedisStore {
             Room::Needed => &self.needed,
             Room::Forced => &self.forced,
         };
-        let (outcome, time) = script.run(&self.writes, &self.layout, &change).await?;
+        let run = script.run(&self.writes, &self.layout, &change).await;
+        if let Err(StoreError::Unavailable { .. }) = run {
+            // A primary that became a replica would go on to answer reads, from an ever older past.
+            self.reads.forget();
+        }
+        let (outcome, time) = run?;
         let value = match outcome {
             Outcome::Written => Swapped::Done(script::written_version(&change)),
             Outcome::Conflict(found) => {

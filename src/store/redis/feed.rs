@@ -5,6 +5,7 @@
 use super::{
     super::{CALL_TIMEOUT, Feed, Key, Notice, StoreError, Version},
     link::Dialer,
+    startup::check_primary,
 };
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -153,19 +154,21 @@ impl Line {
     }
 }
 
-/// The last id of each stream; zero where there is no stream yet.
+/// The last id of each stream; zero where there is no stream yet. Of a primary only: a replica that was cut
+/// off would stay silent for ever.
 async fn ends(
     connection: &mut MultiplexedConnection,
     dialer: &Dialer,
     streams: &[String],
 ) -> Result<Vec<Id>, StoreError> {
     let mut pipeline = Pipeline::new();
+    pipeline.cmd("INFO").arg("replication");
     for stream in streams {
         pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
     }
-    let answers = ask(connection, dialer, &pipeline, CALL_TIMEOUT).await?;
+    let mut answers = ask(connection, dialer, &pipeline, CALL_TIMEOUT).await?.into_iter();
+    check_primary(&answers.next().and_then(text_of).ok_or_else(unexpected)?)?;
     answers
-        .into_iter()
         .map(|answer| Some(entries_of(answer)?.first().map_or(Id::default(), |(id, _)| *id)))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(unexpected)

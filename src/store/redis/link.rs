@@ -97,6 +97,11 @@ impl Link {
         answer
     }
 
+    /// Dials again for the next question. Who waits for an answer still gets it.
+    pub(super) fn forget(&self) {
+        self.current.store(None);
+    }
+
     async fn connection(&self) -> Result<Arc<MultiplexedConnection>, StoreError> {
         if let Some(current) = self.current.load_full() {
             return Ok(current);

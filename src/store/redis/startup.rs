@@ -33,6 +33,7 @@ pub(super) async fn inspect(link: &Link, layout: &Layout) -> Result<Vec<Durabili
     pipeline.cmd("INFO");
     let (info,): (String,) = link.ask(&pipeline).await?;
     check_version(&info)?;
+    check_primary(&info)?;
     agree(link, layout).await?;
     Ok(findings(&info, append_sync(link).await.as_deref()))
 }
@@ -71,6 +72,17 @@ async fn append_sync(link: &Link) -> Option<String> {
     let (answer,): (Value,) = link.ask(&pipeline).await.ok()?;
     let pairs: Vec<(String, String)> = redis::from_redis_value(answer).ok()?;
     pairs.into_iter().next().map(|(_, value)| value)
+}
+
+/// A replica, or a primary that became one: what it answers may be stale, and stay so. Passes, with the
+/// failover.
+pub(super) fn check_primary(info: &str) -> Result<(), StoreError> {
+    match field(info, "role") {
+        Some("master") => Ok(()),
+        Some(_) | None => {
+            Err(StoreError::Unavailable { cause: "Redis is a replica: name the primary".to_owned() })
+        }
+    }
 }
 
 fn check_version(info: &str) -> Result<(), StoreError> {
@@ -148,6 +160,14 @@ mod tests {
         }
         for odd in ["", "redis_version:\r\n", "redis_version:x.y\r\n", "xredis_version:7.0.0\r\n"] {
             assert!(matches!(check_version(odd), Err(StoreError::Unusable { .. })), "{odd}");
+        }
+    }
+
+    #[test]
+    fn only_a_primary_will_do() {
+        assert_eq!(check_primary("# Replication\r\nrole:master\r\nconnected_slaves:1\r\n"), Ok(()));
+        for other in ["role:slave\r\n", "role:sentinel\r\n", "", "master_role:master\r\n"] {
+            assert!(matches!(check_primary(other), Err(StoreError::Unavailable { .. })), "{other}");
         }
     }
 

@@ -38,6 +38,13 @@ async fn works_again(store: &RedisStore) {
     panic!("the store did not come back");
 }
 
+/// How many connections the server has taken so far, the asking one included.
+async fn connections(server: &Server) -> u64 {
+    let stats: String = server.command(&["INFO", "stats"]).await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
 async fn script_calls(server: &Server) -> u64 {
     let stats: String = server.command(&["INFO", "commandstats"]).await;
     let calls = |name: &str| {
@@ -148,13 +155,26 @@ async fn a_replica_refuses_writes_until_it_is_primary() {
     let store = connect(&server).await;
     create(&store, "a", b"", None).await;
     let nobody = free_port().to_string();
+    let mut feed = store.changes().await.unwrap();
+    assert_eq!(heard(&mut feed).await, Notice::Gap);
     let _: String = server.command(&["REPLICAOF", "127.0.0.1", &nobody]).await;
     let write = put("a", Expect::At(Version(1)), b"", None);
+    let before = connections(&server).await;
     let error = store.swap(write.clone()).await.unwrap_err();
     let StoreError::Unavailable { cause } = &error else { panic!("{error:?}") };
     assert!(cause.contains("READONLY"), "{cause}");
+    // Both are dialed anew: the address may lead to the new primary by now.
+    assert!(matches!(store.swap(write.clone()).await, Err(StoreError::Unavailable { .. })));
+    assert!(read(&store, "a").await.is_some());
+    let dialed = connections(&server).await - before;
+    assert!(dialed >= 3, "{dialed}: one for the count, one for writes, one for reads");
+    let error = RedisStore::connect(server.options()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable { cause } if cause.contains("replica")), "{error:?}");
+    let silent = tokio::time::timeout(Duration::from_millis(1500), feed.next()).await;
+    assert!(silent.is_err(), "a feed of a replica: {silent:?}");
     let _: String = server.command(&["REPLICAOF", "NO", "ONE"]).await;
     assert_eq!(swap(&store, write).await, Swapped::Done(Version(2)));
+    assert_eq!(heard(&mut feed).await, Notice::Gap);
 }
 
 #[tokio::test]
