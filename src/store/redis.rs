@@ -13,7 +13,7 @@ mod startup;
 pub use self::{options::RedisOptions, startup::DurabilityFinding};
 
 use self::{
-    layout::Layout,
+    layout::{Layout, Reach},
     link::Link,
     script::{Outcome, SwapScript},
 };
@@ -71,19 +71,23 @@ impl RedisStore {
         self.durability.clone()
     }
 
-    /// The first `limit` keys of all shards that begin with `prefix` and sort after `after`.
-    async fn names(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, StoreError> {
+    /// The first keys of all shards, at most `limit`, that begin with `prefix` and sort after `after`.
+    async fn names(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<(Vec<Key>, Reach), StoreError> {
         let (from, to) = layout::lexical_range(prefix, after);
+        let share = layout::share(limit, self.layout.shards());
         let mut pipeline = Pipeline::new();
         for shard in 0..self.layout.shards() {
             let names = pipeline.cmd("ZRANGE").arg(self.layout.names(shard)).arg(&from).arg(&to);
-            names.arg("BYLEX").arg("LIMIT").arg(0).arg(limit);
+            names.arg("BYLEX").arg("LIMIT").arg(0).arg(share);
         }
         let found: Vec<Vec<String>> = self.reads.ask(&pipeline).await?;
-        let mut names = found.into_iter().flatten().map(layout::stored_key).collect::<Result<Vec<_>, _>>()?;
-        names.sort_unstable();
-        names.truncate(limit);
-        Ok(names)
+        let found = found.into_iter().map(|names| names.into_iter().map(layout::stored_key).collect());
+        Ok(layout::merge(found.collect::<Result<_, _>>()?, share, limit))
     }
 
     /// Those of the documents that are (still) there, in the order of their keys.
@@ -181,13 +185,12 @@ impl Documents for RedisStore {
         let (mut page, mut after) = (Vec::new(), after.cloned());
         // Documents that go away between the two steps leave places to fill: a short page means the end.
         while page.len() < limit {
-            let wanted = limit - page.len();
-            let names = self.names(prefix, after.as_ref(), wanted).await?;
+            let (names, reach) = self.names(prefix, after.as_ref(), limit - page.len()).await?;
             page.extend(self.load(&names).await?);
-            if names.len() < wanted {
-                break;
+            match reach {
+                Reach::End => break,
+                Reach::More => after = names.last().cloned(),
             }
-            after = names.last().cloned();
         }
         Ok(page)
     }

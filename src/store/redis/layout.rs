@@ -113,6 +113,34 @@ pub(super) fn lexical_range(prefix: &str, after: Option<&Key>) -> (String, Strin
     (from, format!("({prefix}\u{7f}"))
 }
 
+/// Whether there are names behind those that were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    More,
+    End,
+}
+
+/// How many names to ask each shard for, when `limit` are wanted of all: as documents are spread evenly,
+/// twice the even share is nearly always enough, and [`merge`] is right even when it is not.
+pub(super) fn share(limit: usize, shards: u16) -> usize {
+    (limit / usize::from(shards) * 2 + 16).min(limit)
+}
+
+/// The first `limit` of the names of all shards, of which each told its first `share`. Behind the last name
+/// of a shard that told as many as it was asked for, there may be others: nothing is taken from behind it.
+pub(super) fn merge(found: Vec<Vec<Key>>, share: usize, limit: usize) -> (Vec<Key>, Reach) {
+    let horizon = found.iter().filter(|names| names.len() >= share).filter_map(|names| names.last()).min();
+    let horizon = horizon.cloned();
+    let mut names: Vec<Key> = found.into_iter().flatten().collect();
+    names.sort_unstable();
+    if let Some(horizon) = &horizon {
+        names.retain(|name| name <= horizon);
+    }
+    let reach = if horizon.is_some() || names.len() > limit { Reach::More } else { Reach::End };
+    names.truncate(limit);
+    (names, reach)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +224,32 @@ mod tests {
         for (prefix, after, from) in cases {
             let range = lexical_range(prefix, after.map(key).as_ref());
             assert_eq!(range, (from.to_owned(), format!("({prefix}\u{7f}")), "{prefix} {after:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_from_behind_the_horizon_of_a_shard() {
+        let keys = |names: &str| -> Vec<Key> { names.chars().map(|name| key(&name.to_string())).collect() };
+        // Names by letter, shards by blank.
+        let cases = [
+            ("ad b", 3, 9, "abd", Reach::End),
+            ("ad b", 3, 3, "abd", Reach::End),
+            ("ad b", 3, 2, "ab", Reach::More),
+            ("ac be d", 2, 9, "abc", Reach::More),
+            ("yz be a", 2, 2, "ab", Reach::More),
+            (" ", 1, 1, "", Reach::End),
+        ];
+        for (found, share, limit, want, reach) in cases {
+            let found: Vec<_> = found.split(' ').map(keys).collect();
+            assert_eq!(merge(found.clone(), share, limit), (keys(want), reach), "{found:?} {share} {limit}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_at_least_one_and_never_more_than_is_wanted() {
+        for (limit, shards, want) in [(1, 16, 1), (10, 16, 10), (1000, 16, 140), (1000, 1, 1000), (7, 64, 7)]
+        {
+            assert_eq!(share(limit, shards), want, "{limit} {shards}");
         }
     }
 }
