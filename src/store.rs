@@ -4,9 +4,11 @@
 
 pub mod claim;
 pub mod codec;
+pub mod embedded;
 pub mod ledger;
 pub mod record;
 pub mod records;
+pub mod redis;
 
 use crate::clock::Timestamp;
 use async_trait::async_trait;
@@ -24,7 +26,8 @@ pub const PAGE_MAX: usize = 1000;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Box<str>);
 
-/// Counts the writes of a document. 1 is the first; no document has 0.
+/// Counts the writes of a document. 1 is the first; no document has 0. A document that is made anew after
+/// a delete counts from 1 again: what tells two such apart has to stand in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -66,7 +69,7 @@ pub enum Then {
     /// The new body. `due` replaces the document's entry in the due queue; `None` takes it out.
     /// The version becomes one more than the expected one (1 where it was absent).
     Put { body: Vec<u8>, due: Option<Timestamp> },
-    /// Document and due entry are gone.
+    /// Document and due entry are gone. Needs [`Expect::At`]: nothing cannot be deleted.
     Delete,
 }
 
@@ -99,7 +102,8 @@ pub struct Due {
 /// What the change feed tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// This document was written (or deleted) at this version.
+    /// This document was written (or deleted) at this version. Notices of one document come in the order of
+    /// its writes; those of different documents in any.
     Changed { key: Key, version: Version },
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
     /// Always the first notice of a feed, and again after each reconnect.
@@ -127,9 +131,11 @@ pub trait Documents: Send + Sync {
     fn shards(&self) -> u16;
 
     /// What is due in one shard at the store's own present, at most `limit` entries.
+    /// Never more than [`PAGE_MAX`]; a shard that does not exist is [`StoreError::Refused`].
     async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError>;
 
-    /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`.
+    /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`
+    /// and [`PAGE_MAX`]. Fewer than that means that there are no more.
     async fn scan(
         &self,
         prefix: &str,
@@ -192,6 +198,34 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl Change {
+    /// Refuses what no store takes: a body beyond [`BODY_MAX`], a delete that expects nothing. Every store
+    /// asks this before it writes.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let cause = match (&self.then, self.expect) {
+            (Then::Put { body, .. }, _) if body.len() > BODY_MAX => {
+                format!("its body has {} bytes, the bound is {BODY_MAX}", body.len())
+            }
+            (Then::Delete, Expect::Absent) => "a delete has to name the version it deletes".to_owned(),
+            (Then::Put { .. }, Expect::Absent | Expect::At(_)) | (Then::Delete, Expect::At(_)) => {
+                return Ok(());
+            }
+        };
+        Err(StoreError::Refused { key: self.key.to_string(), cause })
+    }
+}
+
+/// Refuses a shard that a store does not have.
+fn check_shard(shard: u16, shards: u16) -> Result<(), StoreError> {
+    if shard < shards {
+        return Ok(());
+    }
+    Err(StoreError::Refused {
+        key: format!("due/{shard}"),
+        cause: format!("shards are numbered 0 to {}", shards.saturating_sub(1)),
+    })
 }
 
 impl Version {

@@ -1,0 +1,6 @@
+//! Behaviour of the whole crate through its public face: one binary, one file a behaviour.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod store_conformance;
+mod support;

@@ -1,0 +1,181 @@
+//! A real Redis of the test's own: from `redis-server` on the path, else from a container. Ends with its
+//! value, by process id. Speaks on loopback only.
+
+use bursar::store::redis::RedisOptions;
+use std::{
+    fmt::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use testcontainers::{
+    ContainerAsync, GenericImage, ImageExt,
+    core::{IntoContainerPort, Mount, WaitFor},
+    runners::AsyncRunner,
+};
+
+/// How long a server may take to answer its first question.
+const START_MAX: Duration = Duration::from_secs(20);
+const CONTAINER_PORT: u16 = 6379;
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// What a server is started with; all of it goes into its configuration file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// `appendonly yes`, `appendfsync always`: what was acknowledged survives `kill -9`.
+    pub(crate) append_only: bool,
+    pub(crate) password: Option<String>,
+}
+
+pub(crate) struct Server {
+    port: u16,
+    settings: Settings,
+    folder: tempfile::TempDir,
+    host: Host,
+}
+
+enum Host {
+    Process { program: PathBuf, child: Child },
+    Container(Box<ContainerAsync<GenericImage>>),
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The port is free a moment before it is taken: whoever loses the race for it tries another.
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(host) = launch(port, &settings, folder.path()).await {
+                let mut server = Self { port, settings, folder, host };
+                server.ready().await;
+                return server;
+            }
+        }
+        panic!("redis-server did not start on ten free ports");
+    }
+
+    /// How bursar would reach it.
+    pub(crate) fn options(&self) -> RedisOptions {
+        RedisOptions::new(&self.url()).unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let login = self.settings.password.as_ref().map_or(String::new(), |word| format!(":{word}@"));
+        format!("redis://{login}127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs one command on a connection of its own.
+    pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    async fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await
+    }
+
+    /// Ends it without warning, as a crash would.
+    pub(crate) async fn kill_9(&mut self) {
+        match &mut self.host {
+            Host::Process { child, .. } => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            Host::Container(container) => container.stop_with_timeout(Some(0)).await.unwrap(),
+        }
+    }
+
+    /// Starts it again after `kill_9`: same port, same folder.
+    pub(crate) async fn restart(&mut self) {
+        match &mut self.host {
+            Host::Process { program, child } => *child = spawn(program, self.folder.path()),
+            Host::Container(container) => container.start().await.unwrap(),
+        }
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let answers = async {
+            while self.try_command::<String>(&["PING"]).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(START_MAX, answers).await.expect("Redis did not answer");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Host::Process { child, .. } = &mut self.host {
+            // An error means that it is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A loopback port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// `None` when the port was taken meanwhile.
+async fn launch(port: u16, settings: &Settings, folder: &Path) -> Option<Host> {
+    if let Some(program) = on_path("redis-server") {
+        configure(folder, port, "127.0.0.1", settings);
+        let mut child = spawn(&program, folder);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        return child.try_wait().unwrap().is_none().then_some(Host::Process { program, child });
+    }
+    assert!(
+        Path::new(DOCKER_SOCKET).exists(),
+        "this test needs a Redis: install redis-server 7 or newer (apt install redis-server, \
+         brew install redis), or start Docker"
+    );
+    configure(folder, CONTAINER_PORT, "0.0.0.0", settings);
+    let image = GenericImage::new("redis", "7")
+        .with_wait_for(WaitFor::message_on_stdout("Ready to accept connections"))
+        .with_mapped_port(port, CONTAINER_PORT.tcp())
+        .with_mount(Mount::bind_mount(folder.display().to_string(), "/data"))
+        .with_cmd(["redis-server", "/data/redis.conf"]);
+    Some(Host::Container(Box::new(image.start().await.unwrap())))
+}
+
+fn configure(folder: &Path, port: u16, address: &str, settings: &Settings) {
+    let mut text = format!("port {port}\nbind {address}\nprotected-mode no\nsave \"\"\nloglevel warning\n");
+    if settings.append_only {
+        text.push_str("appendonly yes\nappendfsync always\n");
+    }
+    if let Some(word) = &settings.password {
+        writeln!(text, "requirepass {word}").unwrap();
+    }
+    std::fs::write(folder.join("redis.conf"), text).unwrap();
+}
+
+fn spawn(program: &Path, folder: &Path) -> Child {
+    Command::new(program)
+        .arg("redis.conf")
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
