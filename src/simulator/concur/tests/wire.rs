@@ -1,0 +1,1 @@
+//! The simulated Concur over real sockets: what the pure tables cannot show.
