@@ -2,12 +2,13 @@
 //! Everything in here is fake and lives in plain strings; even so nothing secret is logged or put in the journal.
 //! It never talks to anybody, never imports another room but the clock, and is no part of serving real tokens.
 //!
-//! What an authorization server decides is a pure function of its world, the time and a request ([`host::World`]);
+//! What an authorization server decides is a pure function of its world, the time and a request ([`world::answer`]);
 //! sockets, the control endpoint and the state file are written once, in [`host`], for both servers.
 
 pub mod concur;
 pub mod fault;
 pub mod journal;
+pub mod oauth;
 pub mod refresh_tokens;
 
 mod control;
@@ -17,6 +18,10 @@ mod host;
 mod line;
 mod signing;
 mod state_file;
+mod world;
+
+pub use host::{SHUTDOWN_MAX, Simulator};
+pub use world::SEEDED_MAX;
 
 use std::{io, path::PathBuf};
 

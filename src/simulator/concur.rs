@@ -17,23 +17,18 @@ mod world;
 
 pub use behaviour::{Behaviour, DataCentre, GeolocationForm, NumberForm, Options, Reach};
 pub use records::{App, AppStatus, Connected, Kind, Move, NewApp, NewPrincipal, Refusal, RequestToken};
-pub use world::SEEDED_MAX;
+pub use world::World;
 
 use super::{
     SimulatorError,
-    fault::Fault,
-    host::{self, Running},
-    journal::{Counters, Event},
+    host::{self, Simulator},
 };
 use crate::clock::Clock;
 use serde_json::Value;
 use std::sync::Arc;
-use world::World;
 
-/// A running simulated Concur. It ends when this is dropped.
-pub struct ConcurSimulator {
-    running: Running<World>,
-}
+/// A running simulated Concur; its sites are the data centres.
+pub type ConcurSimulator = Simulator<World>;
 
 /// Listens and serves. With a state file that exists, its state is taken up, options' behaviour notwithstanding.
 pub async fn start(options: Options, clock: Arc<dyn Clock>) -> Result<ConcurSimulator, SimulatorError> {
@@ -46,33 +41,23 @@ pub async fn start(options: Options, clock: Arc<dyn Clock>) -> Result<ConcurSimu
         state_file: options.state_file,
     };
     let fresh = World::new(options.behaviour, options.data_centres, options.seed);
-    Ok(ConcurSimulator { running: host::start(plan, clock, fresh).await? })
+    host::start(plan, clock, fresh).await
 }
 
 impl ConcurSimulator {
-    /// A data centre's base URI, `http://127.0.0.1:PORT`: what `geolocation` says.
-    pub fn base_url(&self, data_centre: &str) -> Result<String, SimulatorError> {
-        self.running.base_url(data_centre)
-    }
-
-    /// The control endpoint is at `/control/` below.
-    pub fn control_url(&self) -> String {
-        self.running.control_url()
-    }
-
     /// Registers an app, or replaces the one with this id.
     pub fn app(&self, new: NewApp) -> Result<App, SimulatorError> {
-        self.running.host().change(|world, _| world.put_app(new))?
+        self.host().change(|world, _| world.put_app(new))?
     }
 
     /// Changes the members of an app that `change` names: `{"status": "disabled"}`.
     pub fn change_app(&self, app: &str, change: &Value) -> Result<App, SimulatorError> {
-        self.running.host().change(|world, _| world.change_app(app, change))?
+        self.host().change(|world, _| world.change_app(app, change))?
     }
 
     /// Creates a company or user, or replaces the one with this id; returns its id.
     pub fn principal(&self, new: NewPrincipal) -> Result<String, SimulatorError> {
-        self.running.host().change(|world, _| world.put_principal(new))?
+        self.host().change(|world, _| world.put_principal(new))?
     }
 
     /// Creates a company that lives in a data centre; returns its UUID.
@@ -82,7 +67,7 @@ impl ConcurSimulator {
 
     /// Makes a request token, as an administrator of the company does.
     pub fn request_token(&self, company: &str, app: &str) -> Result<RequestToken, SimulatorError> {
-        self.running.host().change(|world, now| world.make_request_token(now, company, app))?
+        self.host().change(|world, now| world.make_request_token(now, company, app))?
     }
 
     /// Moves a company to another data centre; code 16 leads by `via` first, if given.
@@ -94,68 +79,35 @@ impl ConcurSimulator {
         via: Option<&str>,
     ) -> Result<(), SimulatorError> {
         let via = via.map(str::to_owned);
-        self.running.host().change(|world, _| world.move_company(company, to, how, via))?
+        self.host().change(|world, _| world.move_company(company, to, how, via))?
     }
 
     /// From now on refuses everything about a company or user with a code; `None` ends that.
     pub fn refuse(&self, principal: &str, code: Option<u16>) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.refuse(principal, code))?
+        self.host().change(|world, _| world.refuse(principal, code))?
     }
 
     /// Disconnects as the company's administrator does: code 53; the refresh tokens survive a new [`Self::connect`].
     pub fn disconnect(&self, principal: &str, app: &str) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.disconnect(principal, app))?
+        self.host().change(|world, _| world.disconnect(principal, app))?
     }
 
     pub fn connect(&self, principal: &str, app: &str) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.connect(principal, app))?
+        self.host().change(|world, _| world.connect(principal, app))?
     }
 
     /// Ends all refresh tokens of a company or user, for one app or for all: code 108.
     pub fn revoke(&self, principal: &str, app: Option<&str>) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.revoke(principal, app))?
+        self.host().change(|world, _| world.revoke(principal, app))?
     }
 
-    /// Queues a failure.
-    pub fn break_next(&self, fault: Fault<Refusal>) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.break_next(fault))?
-    }
-
-    /// Turns the switches that `change` names: `{"refresh": {"rotation": "rotate_every"}}`.
-    pub fn change_behaviour(&self, change: &Value) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.change_behaviour(change))?
-    }
-
-    pub fn behaviour(&self) -> Behaviour {
-        self.running.host().look(|world, _| world.behaviour.clone())
-    }
-
-    /// Creates companies that are connected already; at most [`SEEDED_MAX`].
+    /// Creates companies that are connected already; at most [`super::SEEDED_MAX`].
     pub fn seed_connections(
         &self,
         app: &str,
         count: usize,
         data_centre: Option<&str>,
     ) -> Result<Vec<Connected>, SimulatorError> {
-        self.running.host().change(|world, now| world.seed_connections(now, app, count, data_centre))?
-    }
-
-    pub fn counters(&self) -> Counters {
-        self.running.host().look(|world, _| world.journal.counters().clone())
-    }
-
-    /// The latest events, oldest first.
-    pub fn events(&self) -> Vec<Event> {
-        self.running.host().look(|world, _| world.journal.events().cloned().collect())
-    }
-
-    /// Forgets apps, companies, tokens, faults and the journal; keeps data centres, keys and behaviour.
-    pub fn reset(&self) -> Result<(), SimulatorError> {
-        self.running.host().change(|world, _| world.reset())
-    }
-
-    /// Stops listening and waits until running answers have ended.
-    pub async fn shutdown(self) {
-        self.running.shutdown().await;
+        self.host().change(|world, now| world.seed_connections(now, app, count, data_centre))?
     }
 }

@@ -1,11 +1,13 @@
 //! The control endpoint: JSON over HTTP, `GET /control/QUESTION` and `POST /control/ORDER`.
-//! Knows no question and no order: their names and members are those of the world's enums.
+//! The words that all servers understand are here; a world adds orders of its own by an enum.
 
 use super::{
     SimulatorError,
     exchange::Answer,
-    host::{Host, World, deliver},
+    fault::Fault,
+    host::{self, Host, deliver},
     line::Scissors,
+    world::World,
 };
 use axum::{
     Router,
@@ -14,6 +16,7 @@ use axum::{
     response::Response,
     routing::get,
 };
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -21,9 +24,37 @@ pub(super) fn router<W: World>(host: &Arc<Host<W>>) -> Router {
     Router::new().route("/control/{word}", get(ask::<W>).post(order::<W>)).with_state(Arc::clone(host))
 }
 
+/// `GET /control/…`
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Question {
+    Counters,
+    Events,
+    Behaviour,
+    /// The base URI of each site.
+    Sites,
+}
+
+/// `POST /control/…`, whatever the world.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum CommonOrder<R> {
+    Break(Fault<R>),
+    Behaviour(Value),
+    Reset {},
+}
+
+const COMMON_ORDERS: [&str; 3] = ["break", "behaviour", "reset"];
+
 async fn ask<W: World>(State(host): State<Arc<Host<W>>>, Path(word): Path<String>) -> Response {
-    let told =
-        parse(&word, Value::Null).and_then(|question| host.look(|world, now| world.tell(now, question)));
+    let told = parse(&word, &Value::Null).and_then(|question| {
+        host.look(|world| match question {
+            Question::Counters => value(world.basics().journal().counters()),
+            Question::Events => value(&world.basics().journal().events().collect::<Vec<_>>()),
+            Question::Behaviour => value(&world.basics().behaviour),
+            Question::Sites => value(&world.basics().bases),
+        })
+    });
     respond(told)
 }
 
@@ -44,13 +75,31 @@ async fn order<W: World>(
     let members = if body.trim().is_empty() { Ok(json!({})) } else { serde_json::from_str(&body) };
     let done = members
         .map_err(|error| SimulatorError::Invalid(error.to_string()))
-        .and_then(|members| parse(&word, members))
-        .and_then(|order| host.change(|world, now| world.obey(now, order))?);
+        .and_then(|members| obey(&host, &word, &members));
     respond(done)
 }
 
+fn obey<W: World>(host: &Host<W>, word: &str, members: &Value) -> Result<Value, SimulatorError> {
+    if !COMMON_ORDERS.contains(&word) {
+        let order = parse(word, members)?;
+        return host.change(|world, now| world.obey(now, order))?;
+    }
+    let order = parse(word, members)?;
+    host.change(|world, _| match order {
+        CommonOrder::Break(fault) => done(world.basics_mut().faults().push(fault)),
+        CommonOrder::Behaviour(change) => {
+            world.basics_mut().change_behaviour(&change)?;
+            value(&world.basics().behaviour)
+        }
+        CommonOrder::Reset {} => {
+            host::reset(world);
+            done(Ok(()))
+        }
+    })?
+}
+
 /// A word and its members are one variant of an enum.
-fn parse<T: serde::de::DeserializeOwned>(word: &str, members: Value) -> Result<T, SimulatorError> {
+fn parse<T: DeserializeOwned>(word: &str, members: &Value) -> Result<T, SimulatorError> {
     serde_json::from_value(json!({ word: members }))
         .map_err(|error| SimulatorError::Invalid(error.to_string()))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// One HTTP request, read completely.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub struct Request {
     /// The listener it came in by: a data centre's name.
     pub(super) site: String,
     pub(super) method: Method,
@@ -50,6 +50,13 @@ impl Form {
         self.0.iter().any(|(key, _)| key == name)
     }
 
+    /// The scope asked for, or all that was granted; `None` if it asks for more.
+    pub(super) fn scope_within(&self, granted: &[String]) -> Option<Vec<String>> {
+        let Some(asked) = self.get("scope") else { return Some(granted.to_vec()) };
+        let asked: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
+        asked.iter().all(|one| granted.contains(one)).then_some(asked)
+    }
+
     /// Whether some parameter was sent twice, which RFC 6749 §3.2 forbids.
     pub(super) fn repeats(&self) -> bool {
         self.0.iter().enumerate().any(|(at, (key, _))| self.0[..at].iter().any(|(earlier, _)| earlier == key))
@@ -68,7 +75,7 @@ pub(super) enum Delivery {
 
 /// One HTTP response and the way it is delivered.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,

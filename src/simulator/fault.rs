@@ -73,7 +73,7 @@ pub struct Only {
 
 /// What is known of a request before it is decided.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
+pub struct Facts {
     pub(super) site: String,
     pub(super) grant: String,
     pub(super) app: Option<String>,

@@ -4,8 +4,11 @@
 use super::{
     SimulatorError, control,
     exchange::{Answer, Delivery, Request},
+    fault::Fault,
+    journal::{Counters, Event},
     line::{Lines, Scissors},
     state_file,
+    world::{self, World},
 };
 use crate::clock::{Clock, Timestamp};
 use axum::{
@@ -16,8 +19,8 @@ use axum::{
 };
 use futures_util::stream;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, io, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, io, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -26,22 +29,8 @@ use tokio_util::{
 
 /// Bytes of a request body at most.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// The control endpoint's entry among the remembered ports.
-const CONTROL: &str = "control";
-
-/// Everything an authorization server knows, and how it decides. Plain data: no clock, no socket, no task.
-pub(super) trait World: Serialize + DeserializeOwned + Send + 'static {
-    /// What the control endpoint can be asked (GET).
-    type Question: DeserializeOwned;
-    /// What the control endpoint can be told (POST).
-    type Order: DeserializeOwned;
-
-    /// Learns the base URI of each site; comes first after a start.
-    fn settle(&mut self, bases: BTreeMap<String, String>);
-    fn answer(&mut self, now: Timestamp, request: &Request) -> Answer;
-    fn tell(&self, now: Timestamp, question: Self::Question) -> Result<serde_json::Value, SimulatorError>;
-    fn obey(&mut self, now: Timestamp, order: Self::Order) -> Result<serde_json::Value, SimulatorError>;
-}
+/// How long a shutdown waits for clients that neither finish nor hang up.
+pub const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 /// Where to listen; port 0 is any.
 pub(super) struct Plan {
@@ -50,10 +39,11 @@ pub(super) struct Plan {
     pub(super) state_file: Option<PathBuf>,
 }
 
-/// A served world. Serving stops when it is dropped; [`Running::shutdown`] also waits.
-pub(super) struct Running<W> {
+/// A running simulated server. It ends when this is dropped; [`Simulator::shutdown`] also waits for the end.
+pub struct Simulator<W> {
     host: Arc<Host<W>>,
     bases: BTreeMap<String, String>,
+    control: String,
     tracker: TaskTracker,
     stop: DropGuard,
 }
@@ -69,6 +59,7 @@ pub(super) struct Host<W> {
 #[derive(Serialize, Deserialize)]
 struct Kept<W> {
     ports: BTreeMap<String, u16>,
+    control_port: u16,
     world: W,
 }
 
@@ -77,33 +68,36 @@ pub(super) async fn start<W: World>(
     plan: Plan,
     clock: Arc<dyn Clock>,
     fresh: W,
-) -> Result<Running<W>, SimulatorError> {
+) -> Result<Simulator<W>, SimulatorError> {
     let stored = plan.state_file.as_deref().map(state_file::load::<Kept<W>>).transpose()?.flatten();
-    let mut kept = stored.unwrap_or(Kept { ports: BTreeMap::new(), world: fresh });
-    let mut sites = plan.sites;
-    sites.push((CONTROL.to_owned(), plan.control_port));
+    let fresh = Kept { ports: BTreeMap::new(), control_port: 0, world: fresh };
+    let mut kept = stored.unwrap_or(fresh);
     let (mut listeners, mut bases) = (Vec::new(), BTreeMap::new());
-    for (site, port) in sites {
+    for (site, port) in plan.sites {
         let (listener, port) = listen(port, kept.ports.get(&site).copied()).await?;
         kept.ports.insert(site.clone(), port);
-        bases.insert(site.clone(), format!("http://{}:{port}", Ipv4Addr::LOCALHOST));
+        bases.insert(site.clone(), base(port));
         listeners.push((site, listener));
     }
-    kept.world.settle(
-        bases.iter().filter(|(site, _)| *site != CONTROL).map(|(s, b)| (s.clone(), b.clone())).collect(),
-    );
+    let (control, port) = listen(plan.control_port, Some(kept.control_port)).await?;
+    kept.control_port = port;
+    kept.world.basics_mut().bases.clone_from(&bases);
 
     let stop = CancellationToken::new();
-    let host =
-        Arc::new(Host { kept: Mutex::new(kept), clock, state_file: plan.state_file, stop: stop.clone() });
+    let kept = Mutex::new(kept);
+    let host = Arc::new(Host { kept, clock, state_file: plan.state_file, stop: stop.clone() });
     host.change(|_, _| ())?;
     let tracker = TaskTracker::new();
+    tracker.spawn(serve(control, control::router(&host), stop.clone()));
     for (site, listener) in listeners {
-        let router = if site == CONTROL { control::router(&host) } else { router(&host, site) };
-        tracker.spawn(serve(listener, router, stop.clone()));
+        tracker.spawn(serve(listener, router(&host, site), stop.clone()));
     }
     tracker.close();
-    Ok(Running { host, bases, tracker, stop: stop.drop_guard() })
+    Ok(Simulator { host, bases, control: base(port), tracker, stop: stop.drop_guard() })
+}
+
+fn base(port: u16) -> String {
+    format!("http://{}:{port}", Ipv4Addr::LOCALHOST)
 }
 
 /// A wanted port must be free; a remembered one is only preferred.
@@ -130,25 +124,59 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     }
 }
 
-impl<W: World> Running<W> {
-    pub(super) fn base_url(&self, site: &str) -> Result<String, SimulatorError> {
-        let known = self.bases.get(site).filter(|_| site != CONTROL);
-        known.cloned().ok_or_else(|| SimulatorError::unknown("site", site))
+impl<W: World> Simulator<W> {
+    /// The base URI of a site, `http://127.0.0.1:PORT`.
+    pub fn base_url(&self, site: &str) -> Result<String, SimulatorError> {
+        self.bases.get(site).cloned().ok_or_else(|| SimulatorError::unknown("site", site))
     }
 
-    pub(super) fn control_url(&self) -> String {
-        self.bases.get(CONTROL).cloned().unwrap_or_default()
+    /// The control endpoint is at `/control/` below.
+    pub fn control_url(&self) -> String {
+        self.control.clone()
+    }
+
+    /// Queues a failure.
+    pub fn break_next(&self, fault: Fault<W::Refusal>) -> Result<(), SimulatorError> {
+        self.host.change(|world, _| world.basics_mut().faults().push(fault))?
+    }
+
+    /// Turns the switches that `change` names: `{"refresh": {"rotation": "rotate_every"}}`.
+    pub fn change_behaviour(&self, change: &serde_json::Value) -> Result<(), SimulatorError> {
+        self.host.change(|world, _| world.basics_mut().change_behaviour(change))?
+    }
+
+    pub fn behaviour(&self) -> W::Behaviour {
+        self.host.look(|world| world.basics().behaviour.clone())
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.host.look(|world| world.basics().journal().counters().clone())
+    }
+
+    /// The latest events, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.host.look(|world| world.basics().journal().events().cloned().collect())
+    }
+
+    /// Forgets clients, principals, tokens, faults and the journal; keeps sites, keys and behaviour.
+    pub fn reset(&self) -> Result<(), SimulatorError> {
+        self.host.change(|world, _| reset(world))
+    }
+
+    /// Stops listening, lets running answers end and drops delayed ones; waits [`SHUTDOWN_MAX`] at most.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        tokio::time::timeout(SHUTDOWN_MAX, self.tracker.wait()).await.ok();
     }
 
     pub(super) fn host(&self) -> &Host<W> {
         &self.host
     }
+}
 
-    /// Stops listening, lets running answers end and drops delayed ones.
-    pub(super) async fn shutdown(self) {
-        drop(self.stop);
-        self.tracker.wait().await;
-    }
+pub(super) fn reset<W: World>(world: &mut W) {
+    world.basics_mut().forget();
+    world.forget();
 }
 
 impl<W: World> Host<W> {
@@ -162,8 +190,8 @@ impl<W: World> Host<W> {
         Ok(result)
     }
 
-    pub(super) fn look<T>(&self, look: impl FnOnce(&W, Timestamp) -> T) -> T {
-        look(&self.kept.lock().world, self.clock.now())
+    pub(super) fn look<T>(&self, look: impl FnOnce(&W) -> T) -> T {
+        look(&self.kept.lock().world)
     }
 }
 
@@ -190,7 +218,7 @@ async fn handle<W: World>(
                 headers: head.headers,
                 body: body.to_vec(),
             };
-            host.change(|world, now| world.answer(now, &request)).unwrap_or_else(|error| {
+            host.change(|world, now| world::answer(world, now, &request)).unwrap_or_else(|error| {
                 tracing::error!(error = %error, "simulator could not keep its state");
                 Answer::text(500, "state not kept")
             })

@@ -165,25 +165,22 @@ impl RefreshTokens {
             return Err(Spent::Expired);
         }
         let superseded_at = family.superseded.iter().find(|(old, _)| old == token).map(|(_, at)| *at);
-        match superseded_at {
-            Some(at) if !rules.superseded.still_good(at, now) => {
+        if let Some(at) = superseded_at {
+            // An old but good token gets what its successor is; it does not rotate again.
+            if !rules.superseded.still_good(at, now) {
                 self.punish(number, rules.on_reuse);
                 return Err(Spent::Reused);
             }
-            // An old but good token gets what its successor is; it does not rotate again.
-            Some(_) => {}
-            None if rules.rotation.rotates(dice) => {
-                let successor = rules.shape.token(dice);
-                let old = std::mem::replace(&mut family.current, successor.clone());
-                family.superseded.push_back((old, now));
-                if family.superseded.len() > SUPERSEDED_MAX
-                    && let Some((forgotten, _)) = family.superseded.pop_front()
-                {
-                    self.tokens.remove(&forgotten);
-                }
-                self.tokens.insert(successor, number);
+        } else if rules.rotation.rotates(dice) {
+            let successor = rules.shape.token(dice);
+            let old = std::mem::replace(&mut family.current, successor.clone());
+            family.superseded.push_back((old, now));
+            if family.superseded.len() > SUPERSEDED_MAX
+                && let Some((forgotten, _)) = family.superseded.pop_front()
+            {
+                self.tokens.remove(&forgotten);
             }
-            None => {}
+            self.tokens.insert(successor, number);
         }
         match rules.expiry {
             Expiry::Sliding { seconds } => family.expires_at = now.plus(Duration::from_secs(seconds)),
@@ -345,9 +342,9 @@ mod tests {
         for _ in 0..50 {
             let handed = bench.at(1, &token).unwrap().token;
             if handed == token {
-                same += 1
+                same += 1;
             } else {
-                new += 1
+                new += 1;
             }
             token = handed;
         }

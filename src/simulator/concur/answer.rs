@@ -2,20 +2,15 @@
 //! Opens no socket and reads no clock. Where SAP publishes no order of checks, the order here is an assumption:
 //! format, then client, then grant, then principal, then data centre.
 
-use super::{
-    codes,
-    grants::{self, Stop},
-    issue,
-    records::Refusal,
-    world::World,
-};
+use super::{behaviour::Behaviour, codes, control::Order, grants, issue, records::Refusal, world::World};
 use crate::{
     clock::Timestamp,
     simulator::{
-        Member,
+        Member, SimulatorError,
         exchange::{Answer, Form, Request},
-        fault::{Facts, Verdict},
-        journal::{Ended, Ending},
+        fault::Facts,
+        journal::Ending,
+        world::{self, Basics, Done, Outcome},
     },
 };
 use http::Method;
@@ -33,45 +28,81 @@ enum Endpoint {
     Nowhere,
 }
 
-/// A request that was carried out.
-pub(super) struct Done {
-    pub(super) answer: Answer,
-    pub(super) ending: Ending,
+/// A request that was read.
+pub struct Call {
+    endpoint: Endpoint,
+    form: Form,
+    correlation: String,
 }
 
-pub(super) fn answer(world: &mut World, now: Timestamp, request: &Request) -> Answer {
-    let form = request.form();
-    let endpoint = Endpoint::of(request);
-    let facts = facts(world, now, request, endpoint, &form);
-    let correlation = match request.header("concur-correlationid") {
-        Some(given) => given.to_owned(),
-        None => world.dice.uuid(),
-    };
-    let (verdict, delay) = world.faults.strike(&facts);
-    let (mut answer, ended) = match verdict {
-        Verdict::Instead(answer) => {
-            let ended = Ended { status: answer.status, code: None, ending: Ending::Failed, lost: false };
-            (answer, ended)
+impl world::World for World {
+    type Behaviour = Behaviour;
+    type Refusal = Refusal;
+    type Order = Order;
+    type Call = Call;
+
+    fn basics(&self) -> &Basics<Behaviour, Refusal> {
+        &self.basics
+    }
+
+    fn basics_mut(&mut self) -> &mut Basics<Behaviour, Refusal> {
+        &mut self.basics
+    }
+
+    fn read(&mut self, now: Timestamp, request: &Request) -> (Facts, Call) {
+        let (endpoint, form) = (Endpoint::of(request), request.form());
+        let correlation = match request.header("concur-correlationid") {
+            Some(given) => given.to_owned(),
+            None => self.basics.dice.uuid(),
+        };
+        (facts(self, now, request, endpoint, &form), Call { endpoint, form, correlation })
+    }
+
+    fn carry_out(&mut self, now: Timestamp, request: &Request, call: &Call) -> Outcome<Refusal> {
+        match call.endpoint {
+            Endpoint::Token => grants::token(self, now, request, &call.form),
+            Endpoint::SendOtp => grants::send_otp(self, request, &call.form),
+            Endpoint::Jwks => Ok(self.basics.jwks(&request.site)?),
+            Endpoint::Revoke => Ok(revoke(self, now, request)),
+            Endpoint::WrongMethod => Ok(Done::refused(405, "Method Not Allowed")),
+            Endpoint::Nowhere => Ok(Done::refused(404, "Not Found")),
         }
-        Verdict::Refuse(refusal) => refuse(world, endpoint, &refusal, &correlation),
-        Verdict::Proceed(spoil) => {
-            let (answer, ended) = match carry_out(world, now, request, endpoint, &form) {
-                Ok(Done { answer, ending }) => {
-                    let ended = Ended { status: answer.status, code: None, ending, lost: spoil.loses() };
-                    (answer, ended)
-                }
-                Err(Stop::Refused(refusal)) => refuse(world, endpoint, &refusal, &correlation),
-                Err(Stop::Broken) => {
-                    let ended = Ended { status: 500, code: None, ending: Ending::Failed, lost: false };
-                    (Answer::text(500, "signing failed"), ended)
-                }
-            };
-            (spoil.apply(answer), ended)
+    }
+
+    fn refuse(&self, call: &Call, refusal: &Refusal) -> (Answer, String) {
+        let code = codes::look_up(refusal.code);
+        let description = match call.endpoint {
+            Endpoint::SendOtp => codes::otp_description(code),
+            Endpoint::Token
+            | Endpoint::Jwks
+            | Endpoint::Revoke
+            | Endpoint::WrongMethod
+            | Endpoint::Nowhere => code.description,
+        };
+        let mut body = json!({"error": code.error, "error_description": description, "code": code.number});
+        if let Some(geolocation) = &refusal.geolocation {
+            body["geolocation"] = geolocation.as_str().into();
         }
-    };
-    world.journal.record(now, facts, ended);
-    answer.delay = delay;
-    answer.with("concur-correlationid", correlation)
+        if self.basics.behaviour.body_correlation_id == Member::Sent {
+            body["concur-correlationid"] = call.correlation.as_str().into();
+        }
+        let status = self.basics.behaviour.statuses.get(&code.number).copied().unwrap_or(code.status);
+        (Answer::json(status, &body), code.number.to_string())
+    }
+
+    fn finish(&self, call: Call, answer: Answer) -> Answer {
+        answer.with("concur-correlationid", call.correlation)
+    }
+
+    fn obey(&mut self, now: Timestamp, order: Order) -> Result<Value, SimulatorError> {
+        self.follow(now, order)
+    }
+
+    fn forget(&mut self) {
+        self.apps.clear();
+        self.principals.clear();
+        self.request_tokens.clear();
+    }
 }
 
 impl Endpoint {
@@ -108,7 +139,7 @@ fn facts(world: &mut World, now: Timestamp, request: &Request, endpoint: Endpoin
     match facts.grant.as_str() {
         "refresh_token" => {
             if let Some(token) = form.get("refresh_token") {
-                world.refresh_tokens.describe(token, &mut facts);
+                world.basics.refresh_tokens.describe(token, &mut facts);
             }
         }
         "password" => {
@@ -128,50 +159,13 @@ fn facts(world: &mut World, now: Timestamp, request: &Request, endpoint: Endpoin
     facts
 }
 
-fn carry_out(
-    world: &mut World,
-    now: Timestamp,
-    request: &Request,
-    endpoint: Endpoint,
-    form: &Form,
-) -> Result<Done, Stop> {
-    match endpoint {
-        Endpoint::Token => grants::token(world, now, request, form),
-        Endpoint::SendOtp => grants::send_otp(world, request, form),
-        Endpoint::Jwks => {
-            let jwks = world.key(&request.site)?.jwks();
-            Ok(Done { answer: Answer::json(200, &jwks), ending: Ending::Served })
+/// By the principal's own access token: all its refresh tokens for this app (`DELETE /app-mgmt/v0/connections`).
+fn revoke(world: &mut World, now: Timestamp, request: &Request) -> Done {
+    match issue::bearer(world, now, request) {
+        Some(bearer) => {
+            world.basics.refresh_tokens.revoke_principal(&bearer.principal, Some(&bearer.app));
+            Done { answer: Answer::json(200, &Value::from("deleted")), ending: Ending::Revoked }
         }
-        Endpoint::Revoke => Ok(match issue::bearer(world, now, request) {
-            Some(bearer) => {
-                world.refresh_tokens.revoke_principal(&bearer.principal, Some(&bearer.app));
-                Done { answer: Answer::json(200, &Value::from("deleted")), ending: Ending::Revoked }
-            }
-            None => Done { answer: Answer::text(401, "Unauthorized"), ending: Ending::Refused },
-        }),
-        Endpoint::WrongMethod => {
-            Ok(Done { answer: Answer::text(405, "Method Not Allowed"), ending: Ending::Refused })
-        }
-        Endpoint::Nowhere => Ok(Done { answer: Answer::text(404, "Not Found"), ending: Ending::Refused }),
+        None => Done::refused(401, "Unauthorized"),
     }
-}
-
-fn refuse(world: &World, endpoint: Endpoint, refusal: &Refusal, correlation: &str) -> (Answer, Ended) {
-    let code = codes::look_up(refusal.code);
-    let description = match endpoint {
-        Endpoint::SendOtp => codes::otp_description(code),
-        Endpoint::Token | Endpoint::Jwks | Endpoint::Revoke | Endpoint::WrongMethod | Endpoint::Nowhere => {
-            code.description
-        }
-    };
-    let mut body = json!({"error": code.error, "error_description": description, "code": code.number});
-    if let Some(geolocation) = &refusal.geolocation {
-        body["geolocation"] = geolocation.as_str().into();
-    }
-    if world.behaviour.body_correlation_id == Member::Sent {
-        body["concur-correlationid"] = correlation.into();
-    }
-    let status = world.behaviour.statuses.get(&code.number).copied().unwrap_or(code.status);
-    let ended = Ended { status, code: Some(code.number.to_string()), ending: Ending::Refused, lost: false };
-    (Answer::json(status, &body), ended)
 }

@@ -4,6 +4,7 @@
 use crate::simulator::{
     Member,
     refresh_tokens::{Expiry, HALF_A_YEAR_SECONDS, OnReuse, RefreshRules, Rotation, Shape, Superseded},
+    world,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -78,6 +79,12 @@ pub enum GeolocationForm {
     WithPath,
     UpperCase,
     LeftOut,
+}
+
+impl world::Behaviour for Behaviour {
+    fn refresh_rules(&self) -> &RefreshRules {
+        &self.refresh
+    }
 }
 
 impl Default for Options {

@@ -1,9 +1,8 @@
-//! The words of the control endpoint of a simulated Concur, each a call of a method of the world.
+//! The orders that only a simulated Concur understands, each a call of a method of the world.
 //! Decides nothing.
 
 use super::{
-    answer,
-    records::{Move, NewApp, NewPrincipal, Refusal},
+    records::{Move, NewApp, NewPrincipal},
     world::World,
 };
 use crate::{
@@ -11,29 +10,15 @@ use crate::{
     simulator::{
         SimulatorError,
         control::{done, value},
-        exchange::{Answer, Request},
-        fault::Fault,
-        host,
     },
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-/// `GET /control/…`
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Question {
-    Counters,
-    Events,
-    Behaviour,
-    DataCentres,
-}
 
 /// `POST /control/…`
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Order {
+pub enum Order {
     App(NewApp),
     ChangeApp {
         app: String,
@@ -69,39 +54,16 @@ pub(super) enum Order {
         #[serde(default)]
         app: Option<String>,
     },
-    Break(Fault<Refusal>),
-    Behaviour(Value),
     SeedConnections {
         app: String,
         count: usize,
         #[serde(default)]
         data_centre: Option<String>,
     },
-    Reset {},
 }
 
-impl host::World for World {
-    type Question = Question;
-    type Order = Order;
-
-    fn settle(&mut self, bases: BTreeMap<String, String>) {
-        self.bases = bases;
-    }
-
-    fn answer(&mut self, now: Timestamp, request: &Request) -> Answer {
-        answer::answer(self, now, request)
-    }
-
-    fn tell(&self, _now: Timestamp, question: Question) -> Result<Value, SimulatorError> {
-        match question {
-            Question::Counters => value(self.journal.counters()),
-            Question::Events => value(&self.journal.events().collect::<Vec<_>>()),
-            Question::Behaviour => value(&self.behaviour),
-            Question::DataCentres => value(&self.bases),
-        }
-    }
-
-    fn obey(&mut self, now: Timestamp, order: Order) -> Result<Value, SimulatorError> {
+impl World {
+    pub(super) fn follow(&mut self, now: Timestamp, order: Order) -> Result<Value, SimulatorError> {
         match order {
             Order::App(new) => value(&self.put_app(new)?),
             Order::ChangeApp { app, change } => value(&self.change_app(&app, &change)?),
@@ -112,17 +74,8 @@ impl host::World for World {
             Order::Disconnect { principal, app } => done(self.disconnect(&principal, &app)),
             Order::Connect { principal, app } => done(self.connect(&principal, &app)),
             Order::Revoke { principal, app } => done(self.revoke(&principal, app.as_deref())),
-            Order::Break(fault) => done(self.break_next(fault)),
-            Order::Behaviour(change) => {
-                self.change_behaviour(&change)?;
-                value(&self.behaviour)
-            }
             Order::SeedConnections { app, count, data_centre } => {
                 value(&self.seed_connections(now, &app, count, data_centre.as_deref())?)
-            }
-            Order::Reset {} => {
-                self.reset();
-                done(Ok(()))
             }
         }
     }

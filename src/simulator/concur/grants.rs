@@ -2,7 +2,6 @@
 //! Builds no response: that is `issue`.
 
 use super::{
-    answer::Done,
     behaviour::Reach,
     issue::{self, Issue},
     records::{App, AppStatus, Kind, Principal, Refusal},
@@ -11,10 +10,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     simulator::{
-        SimulatorError,
         exchange::{Answer, Form, Request},
         journal::Ending,
         refresh_tokens::{Handed, Owner},
+        world::{self, Done},
     },
 };
 use serde_json::json;
@@ -23,19 +22,7 @@ use serde_json::json;
 pub(super) const GRANTS: [&str; 5] =
     ["refresh_token", "password", "client_credentials", "authorization_code", "otp"];
 
-/// Why a request gets no token.
-pub(super) enum Stop {
-    Refused(Refusal),
-    /// The simulator itself failed.
-    Broken,
-}
-
-impl From<SimulatorError> for Stop {
-    fn from(error: SimulatorError) -> Self {
-        tracing::error!(error = %error, "simulator could not answer");
-        Self::Broken
-    }
-}
+type Stop = world::Stop<Refusal>;
 
 fn stop(code: u16) -> Stop {
     Stop::Refused(Refusal::code(code))
@@ -121,18 +108,15 @@ fn authenticate(world: &World, form: &Form) -> Result<App, Stop> {
 
 fn refresh(world: &mut World, now: Timestamp, site: &str, app: &App, form: &Form) -> Result<Done, Stop> {
     let presented = form.get("refresh_token").ok_or_else(|| stop(106))?;
-    let owner = world.refresh_tokens.owner(presented).ok_or_else(|| stop(108))?.clone();
+    let owner = world.basics.refresh_tokens.owner(presented).ok_or_else(|| stop(108))?.clone();
     if owner.app != app.id {
         return Err(stop(105));
     }
     let principal = admit(world, &owner.principal, app)?;
-    let home = locate(world, &principal, site, Exchange::Refresh)?;
+    let home = locate(world, &principal, site, Exchange::Further)?;
     // A narrowed refresh narrows the access token only; whether it narrows the grant at SAP is unknown.
-    let scope = narrow(&owner.scope, form)?;
-    let handed = world
-        .refresh_tokens
-        .exchange(now, &world.behaviour.refresh, &mut world.dice, presented)
-        .map_err(|_| stop(108))?;
+    let scope = form.scope_within(&owner.scope).ok_or_else(|| stop(54))?;
+    let handed = world.basics.exchange(now, presented).map_err(|_| stop(108))?;
     if let Some(here) = world.principals.get_mut(&principal.id).filter(|one| one.home != site) {
         here.farewell = None;
     }
@@ -162,7 +146,7 @@ fn request_token(
     if token.app != app.id {
         return Err(stop(136));
     }
-    let used_up = world.behaviour.request_token_uses.is_some_and(|most| token.uses >= most);
+    let used_up = world.basics.behaviour.request_token_uses.is_some_and(|most| token.uses >= most);
     if token.company != id || token.expires_at <= now || used_up {
         return Err(stop(5));
     }
@@ -193,15 +177,14 @@ fn first_exchange(
 ) -> Result<Done, Stop> {
     let principal = admit(world, principal, app)?;
     let exchange = match principal.kind {
-        Kind::Company => Exchange::First,
         // A user who logs in by password has to do so at home.
-        Kind::User if form.get("credtype") != Some("authtoken") => Exchange::Refresh,
-        Kind::User => Exchange::First,
+        Kind::User if form.get("credtype") != Some("authtoken") => Exchange::Further,
+        Kind::User | Kind::Company => Exchange::First,
     };
     let home = locate(world, &principal, site, exchange)?;
-    let scope = narrow(&app.scopes, form)?;
+    let scope = form.scope_within(&app.scopes).ok_or_else(|| stop(54))?;
     let owner = Owner { app: app.id.clone(), principal: principal.id.clone(), scope: scope.clone() };
-    let handed = world.refresh_tokens.issue(now, &world.behaviour.refresh, &mut world.dice, owner);
+    let handed = world.basics.issue(now, owner);
     let issue = Issue::to_principal(app, &principal, home, scope, handed);
     Ok(Done { answer: issue::success(world, now, &issue)?, ending: Ending::Granted })
 }
@@ -223,7 +206,7 @@ fn admit(world: &World, id: &str, app: &App) -> Result<Principal, Stop> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exchange {
     First,
-    Refresh,
+    Further,
 }
 
 /// The data centre that issues the token, or code 16 with the next place to ask.
@@ -231,19 +214,12 @@ fn locate(world: &World, principal: &Principal, site: &str, exchange: Exchange) 
     let reach = world.data_centres.iter().find(|centre| centre.name == site).map(|centre| centre.reach);
     let at_home = principal.home == site;
     let globally = exchange == Exchange::First && reach == Some(Reach::Global);
-    let in_farewell = exchange == Exchange::Refresh && principal.farewell.as_deref() == Some(site);
+    let in_farewell = exchange == Exchange::Further && principal.farewell.as_deref() == Some(site);
     if at_home || globally || in_farewell {
         return Ok(principal.home.clone());
     }
     let next = principal.via.as_deref().filter(|via| *via != site).unwrap_or(&principal.home);
-    Err(Stop::Refused(Refusal { code: 16, geolocation: Some(world.base(next)) }))
-}
-
-/// The scope asked for, or all of it.
-fn narrow(granted: &[String], form: &Form) -> Result<Vec<String>, Stop> {
-    let Some(asked) = form.get("scope") else { return Ok(granted.to_vec()) };
-    let asked: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
-    if asked.iter().all(|one| granted.contains(one)) { Ok(asked) } else { Err(stop(54)) }
+    Err(Stop::Refused(Refusal { code: 16, geolocation: Some(world.basics.base(next)) }))
 }
 
 impl Issue {

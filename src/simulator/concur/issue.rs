@@ -38,7 +38,7 @@ pub(super) struct Bearer {
 
 pub(super) fn success(world: &mut World, now: Timestamp, issue: &Issue) -> Result<Answer, SimulatorError> {
     let access_token = access_token(world, now, issue)?;
-    let behaviour = &world.behaviour;
+    let behaviour = &world.basics.behaviour;
     let mut body = Map::new();
     body.insert("expires_in".to_owned(), number(behaviour.access_token_seconds, behaviour.expires_in));
     body.insert("scope".to_owned(), issue.scope.join(" ").into());
@@ -50,7 +50,7 @@ pub(super) fn success(world: &mut World, now: Timestamp, issue: &Issue) -> Resul
             body.insert("refresh_expires_in".to_owned(), handed.expires_at.as_secs().into());
         }
     }
-    if let Some(geolocation) = geolocation(world.base(&issue.data_centre), behaviour.geolocation) {
+    if let Some(geolocation) = geolocation(world.basics.base(&issue.data_centre), behaviour.geolocation) {
         body.insert("geolocation".to_owned(), geolocation.into());
     }
     let openid = issue.scope.iter().any(|scope| scope == "openid");
@@ -62,7 +62,7 @@ pub(super) fn success(world: &mut World, now: Timestamp, issue: &Issue) -> Resul
 
 /// Whose unexpired access token of this data centre the request carries.
 pub(super) fn bearer(world: &mut World, now: Timestamp, request: &Request) -> Option<Bearer> {
-    let claims = world.key(&request.site).ok()?.verify(request.authorization("bearer")?)?;
+    let claims = world.basics.key(&request.site).ok()?.verify(request.authorization("bearer")?)?;
     let text = |name: &str| claims[name].as_str().map(str::to_owned);
     let good = claims["exp"].as_u64()? > now.as_secs();
     let bearer = Bearer { app: text("concur.appId")?, principal: text("sub")? };
@@ -70,26 +70,26 @@ pub(super) fn bearer(world: &mut World, now: Timestamp, request: &Request) -> Op
 }
 
 fn access_token(world: &mut World, now: Timestamp, issue: &Issue) -> Result<String, SimulatorError> {
-    let (base, at) = (world.base(&issue.data_centre), now.as_secs());
+    let (base, at) = (world.basics.base(&issue.data_centre), now.as_secs());
     let mut claims = json!({
         "concur.scopes": issue.scope,
         "aud": "*",
         "concur.appId": issue.app,
         "sub": issue.subject,
         "iss": base,
-        "exp": at + world.behaviour.access_token_seconds,
+        "exp": at + world.basics.behaviour.access_token_seconds,
         "concur.version": 3,
         "concur.type": issue.kind,
         "nbf": at.saturating_sub(NOT_BEFORE_ALLOWANCE_SECONDS),
         "iat": at,
         // Two tokens of one second would otherwise be the same text.
-        "jti": world.dice.uuid(),
+        "jti": world.basics.dice.uuid(),
     });
-    if world.behaviour.url_claims == Member::Sent {
+    if world.basics.behaviour.url_claims == Member::Sent {
         claims["concur.profile"] = format!("{base}/profile/v1/principals/{}", issue.subject).into();
         claims["concur.app"] = format!("{base}/profile/v1/apps/{}", issue.app).into();
     }
-    world.key(&issue.data_centre)?.sign(&claims)
+    world.basics.key(&issue.data_centre)?.sign(&claims)
 }
 
 fn id_token(world: &mut World, now: Timestamp, issue: &Issue) -> Result<String, SimulatorError> {
@@ -99,14 +99,14 @@ fn id_token(world: &mut World, now: Timestamp, issue: &Issue) -> Result<String, 
         "concur.version": 2,
         "concur.type": issue.kind,
         "sub": issue.subject,
-        "iss": world.base(&issue.data_centre),
-        "exp": at + world.behaviour.access_token_seconds,
+        "iss": world.basics.base(&issue.data_centre),
+        "exp": at + world.basics.behaviour.access_token_seconds,
         "nbf": at,
         // Sixteen hexadecimal digits, not the half hash of OpenID Connect.
-        "at_hash": world.dice.hex16(),
+        "at_hash": world.basics.dice.hex16(),
         "iat": at,
     });
-    world.key(&issue.data_centre)?.sign(&claims)
+    world.basics.key(&issue.data_centre)?.sign(&claims)
 }
 
 fn number(value: u64, form: NumberForm) -> Value {

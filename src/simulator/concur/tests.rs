@@ -2,13 +2,14 @@
 
 mod wire;
 
-use super::{answer::answer, codes::CODES, *};
+use super::{codes::CODES, *};
 use crate::{
     clock::Timestamp,
     simulator::{
+        SEEDED_MAX,
         exchange::{Answer, Request},
-        fault::{Only, Trouble},
-        host::World as _,
+        fault::{Fault, Only, Trouble},
+        world::answer,
     },
 };
 use http::{HeaderMap, HeaderValue, Method};
@@ -31,7 +32,7 @@ fn bench() -> Bench {
     let options = Options::default();
     let mut world = World::new(options.behaviour, options.data_centres, Some(1));
     let bases = ["us2", "eu2", "apj1", "glz"].map(|name| (name.to_owned(), base(name)));
-    world.settle(BTreeMap::from(bases));
+    world.basics.bases = BTreeMap::from(bases);
     let grants = super::grants::GRANTS.map(str::to_owned).into();
     let app = world.put_app(NewApp { grants: Some(grants), ..NewApp::default() }).unwrap();
     let company = world.put_principal(NewPrincipal::default()).unwrap();
@@ -100,8 +101,8 @@ impl Bench {
         self.ask(site, &[("grant_type", "refresh_token"), ("refresh_token", token)])
     }
 
-    fn behave(&mut self, change: Value) {
-        self.world.change_behaviour(&change).unwrap();
+    fn behave(&mut self, change: &Value) {
+        self.world.basics.change_behaviour(change).unwrap();
     }
 
     fn later(&mut self, seconds: u64) {
@@ -126,7 +127,7 @@ fn every_code_can_be_ordered_and_has_its_published_form() {
     let mut bench = bench();
     let token = bench.connected();
     for code in CODES {
-        bench.world.break_next(Fault::once(Trouble::Refuse(Refusal::code(code.number)))).unwrap();
+        bench.world.basics.faults().push(Fault::once(Trouble::Refuse(Refusal::code(code.number)))).unwrap();
         let answer = bench.refresh("us2", &token);
         let want = json!({"error": code.error, "error_description": code.description, "code": code.number});
         assert_eq!((answer.status, body(&answer)), (code.status, want));
@@ -248,7 +249,7 @@ fn a_farewell_names_the_new_home_once_in_a_success() {
     let answer = bench.refresh("us2", &token);
     assert_eq!((answer.status, text(&answer, "geolocation")), (200, base("eu2")));
     let access_token = text(&answer, "access_token");
-    assert_eq!(bench.world.key("eu2").unwrap().verify(&access_token).unwrap()["iss"], base("eu2"));
+    assert_eq!(bench.world.basics.key("eu2").unwrap().verify(&access_token).unwrap()["iss"], base("eu2"));
     assert_eq!(code_of(&bench.refresh("us2", &token)), 16);
     assert_eq!(bench.refresh("eu2", &token).status, 200);
 }
@@ -267,7 +268,7 @@ fn the_global_data_centre_connects_everybody_and_a_regional_one_only_its_own() {
 fn a_request_token_lasts_a_day_and_its_number_of_uses() {
     for (uses, want) in [(json!(1), 1), (json!(5), 5), (json!(null), 9)] {
         let mut bench = bench();
-        bench.behave(json!({"request_token_uses": uses}));
+        bench.behave(&json!({"request_token_uses": uses}));
         let good = (0..9).filter(|_| bench.bootstrap("us2").status == 200).count();
         assert_eq!(good, want);
     }
@@ -327,10 +328,10 @@ fn a_response_takes_every_form_that_was_seen() {
         (json!({"geolocation": "left_out"}), "geolocation", json!(null)),
     ];
     for (change, member, want) in cases {
-        bench.behave(change);
+        bench.behave(&change);
         assert_eq!(body(&bench.refresh("us2", &token))[member], want);
     }
-    bench.behave(json!({"body_correlation_id": "sent", "statuses": {"108": 403}}));
+    bench.behave(&json!({"body_correlation_id": "sent", "statuses": {"108": 403}}));
     let refused = bench.refresh("us2", "unknown");
     assert_eq!(refused.status, 403);
     assert!(body(&refused)["concur-correlationid"].is_string());
@@ -349,7 +350,7 @@ fn an_app_token_comes_without_refresh_token_and_names_where_it_is_good() {
 fn the_claims_are_those_of_version_3() {
     let mut bench = bench();
     let answer = bench.bootstrap("glz");
-    let claims = bench.world.key("us2").unwrap().verify(&text(&answer, "access_token")).unwrap();
+    let claims = bench.world.basics.key("us2").unwrap().verify(&text(&answer, "access_token")).unwrap();
     let at = NOW.as_secs();
     let want = json!({
         "concur.scopes": ["openid", "company.read", "user.read"], "aud": "*", "concur.appId": bench.app.id,
@@ -357,7 +358,7 @@ fn the_claims_are_those_of_version_3() {
         "concur.type": "company", "nbf": at - 10, "iat": at, "jti": claims["jti"],
     });
     assert_eq!(claims, want);
-    let id = bench.world.key("us2").unwrap().verify(&text(&answer, "id_token")).unwrap();
+    let id = bench.world.basics.key("us2").unwrap().verify(&text(&answer, "id_token")).unwrap();
     assert_eq!((&id["aud"], &id["sub"]), (&json!(bench.app.id), &json!(bench.company)));
     assert_eq!(id["at_hash"].as_str().unwrap().len(), 16);
 }
@@ -368,7 +369,7 @@ fn rotation_hands_out_new_tokens_and_counts_a_double_use() {
     for (superseded, want) in cases {
         let mut bench = bench();
         bench.behave(
-            json!({"refresh": {"rotation": "rotate_every", "superseded": superseded, "shape": "base36"}}),
+            &json!({"refresh": {"rotation": "rotate_every", "superseded": superseded, "shape": "base36"}}),
         );
         let old = bench.connected();
         let new = text(&bench.refresh("us2", &old), "refresh_token");
@@ -377,7 +378,7 @@ fn rotation_hands_out_new_tokens_and_counts_a_double_use() {
         let code = bench.code("us2", &[("grant_type", "refresh_token"), ("refresh_token", &old)]);
         assert_eq!(code, want);
         assert_eq!(bench.refresh("us2", &new).status, 200);
-        let counts = bench.world.journal.counters().of(&bench.company);
+        let counts = bench.world.basics.journal().counters().of(&bench.company);
         assert_eq!((counts.double_uses, counts.token_requests, counts.granted), (1, 4, 1));
         assert_eq!((counts.refreshed, counts.refused), if want == 0 { (3, 0) } else { (2, 1) });
     }
@@ -396,14 +397,14 @@ fn a_lost_answer_keeps_its_effect_and_a_dropped_request_has_none() {
     ];
     for (trouble, want) in cases {
         let mut bench = bench();
-        bench.behave(json!({"refresh": {"rotation": "rotate_every"}}));
+        bench.behave(&json!({"refresh": {"rotation": "rotate_every"}}));
         let token = bench.connected();
         let fault = Fault::once(trouble.clone()).only(Only::principal(&bench.company));
-        bench.world.break_next(fault).unwrap();
+        bench.world.basics.faults().push(fault).unwrap();
         bench.refresh("us2", &token);
         let code = bench.code("us2", &[("grant_type", "refresh_token"), ("refresh_token", &token)]);
         assert_eq!(code, want, "{trouble:?}");
-        let counts = bench.world.journal.counters().of(&bench.company);
+        let counts = bench.world.basics.journal().counters().of(&bench.company);
         let effect = u64::from(want == 108);
         assert_eq!((counts.lost, counts.double_uses), (effect, effect), "{trouble:?}");
     }
@@ -424,7 +425,7 @@ fn the_principals_own_access_token_revokes_its_refresh_tokens() {
     assert_eq!(code_of(&bench.refresh("us2", &refresh)), 108);
     bench.later(3600);
     assert_eq!(bench.answer(&delete).status, 401);
-    assert_eq!(bench.world.journal.counters().of(&bench.company).revoked, 1);
+    assert_eq!(bench.world.basics.journal().counters().of(&bench.company).revoked, 1);
 }
 
 #[test]
@@ -447,7 +448,7 @@ fn nothing_secret_is_in_the_journal() {
     let token = bench.connected();
     bench.ask("us2", &[("grant_type", &token), ("client_id", &token)]);
     bench.refresh("us2", &token);
-    let journal = serde_json::to_string(&bench.world.journal).unwrap();
+    let journal = serde_json::to_string(bench.world.basics.journal()).unwrap();
     for secret in [&token, &bench.request_token, &bench.app.secrets[0]] {
         assert!(!journal.contains(secret.as_str()));
     }
@@ -476,7 +477,7 @@ fn orders_that_make_no_sense_are_refused() {
     let world = &mut bench.world;
     assert!(world.change_app(&app, &json!({"secrets": []})).is_err());
     assert!(world.change_app(&app, &json!({"id": "other"})).is_err());
-    assert!(world.change_behaviour(&json!({"no_such_switch": 1})).is_err());
+    assert!(world.basics.change_behaviour(&json!({"no_such_switch": 1})).is_err());
     assert!(world.move_company("nobody", "eu2", Move::Redirect, None).is_err());
     let company = bench.company.clone();
     assert!(world.move_company(&company, "mars", Move::Redirect, None).is_err());

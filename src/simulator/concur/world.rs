@@ -8,13 +8,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     simulator::{
-        SimulatorError,
-        dice::Dice,
-        fault::{Fault, FaultQueue},
-        journal::Journal,
-        patched,
-        refresh_tokens::{Owner, RefreshTokens},
-        signing::{KeyRing, SigningKey},
+        SimulatorError, patched,
+        refresh_tokens::Owner,
+        world::{Basics, require_seedable},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -23,62 +19,37 @@ use std::{
     time::Duration,
 };
 
-/// Companies created in one order at most.
-pub const SEEDED_MAX: usize = 100_000;
-
-/// The whole state. Identifiers of principals are kept in lower case: SAP prints both cases.
+/// The whole state of a simulated Concur. Identifiers of principals are kept in lower case: SAP prints both cases.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct World {
-    pub(super) behaviour: Behaviour,
+pub struct World {
+    pub(super) basics: Basics<Behaviour, Refusal>,
     pub(super) data_centres: Vec<DataCentre>,
-    #[serde(skip)]
-    pub(super) bases: BTreeMap<String, String>,
-    pub(super) dice: Dice,
-    pub(super) keys: KeyRing,
     pub(super) apps: BTreeMap<String, App>,
     pub(super) principals: BTreeMap<String, Principal>,
     pub(super) request_tokens: BTreeMap<String, RequestToken>,
-    pub(super) refresh_tokens: RefreshTokens,
-    pub(super) faults: FaultQueue<Refusal>,
-    pub(super) journal: Journal,
 }
 
 impl World {
     pub(super) fn new(behaviour: Behaviour, data_centres: Vec<DataCentre>, seed: Option<u64>) -> Self {
         Self {
-            behaviour,
+            basics: Basics::new(behaviour, seed),
             data_centres,
-            bases: BTreeMap::new(),
-            dice: Dice::new(seed),
-            keys: KeyRing::default(),
             apps: BTreeMap::new(),
             principals: BTreeMap::new(),
             request_tokens: BTreeMap::new(),
-            refresh_tokens: RefreshTokens::default(),
-            faults: FaultQueue::new(),
-            journal: Journal::default(),
         }
-    }
-
-    pub(super) fn base(&self, data_centre: &str) -> String {
-        self.bases.get(data_centre).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn key(&mut self, data_centre: &str) -> Result<&SigningKey, SimulatorError> {
-        let dice = &mut self.dice;
-        self.keys.of(data_centre, || (1_400_000_000 + dice.roll() % 100_000_000).to_string())
     }
 
     /// Registers an app or replaces the one with this id.
     pub(super) fn put_app(&mut self, new: NewApp) -> Result<App, SimulatorError> {
         let mut secrets = new.secrets;
         if secrets.is_empty() {
-            secrets.push(self.dice.uuid());
+            secrets.push(self.basics.dice.uuid());
         }
         let grants = || ["password", "refresh_token", "client_credentials"].map(str::to_owned).into();
         let scopes = || ["openid", "company.read", "user.read"].map(str::to_owned).into();
         let app = App {
-            id: new.id.unwrap_or_else(|| self.dice.uuid()),
+            id: new.id.unwrap_or_else(|| self.basics.dice.uuid()),
             secrets,
             status: AppStatus::Enabled,
             grants: new.grants.unwrap_or_else(grants),
@@ -115,7 +86,7 @@ impl World {
             None => self.data_centres.first().map(|centre| centre.name.clone()).unwrap_or_default(),
         };
         self.require_data_centre(&home)?;
-        let id = new.id.unwrap_or_else(|| self.dice.uuid()).to_ascii_lowercase();
+        let id = new.id.unwrap_or_else(|| self.basics.dice.uuid()).to_ascii_lowercase();
         let principal = Principal {
             id: id.clone(),
             kind: new.kind,
@@ -139,10 +110,10 @@ impl World {
     ) -> Result<RequestToken, SimulatorError> {
         self.app(app)?;
         let made = RequestToken {
-            token: format!("at-{}", self.dice.base36(28)),
+            token: format!("at-{}", self.basics.dice.base36(28)),
             app: app.to_owned(),
             company: self.principal(company)?.id.clone(),
-            expires_at: now.plus(Duration::from_secs(self.behaviour.request_token_seconds)),
+            expires_at: now.plus(Duration::from_secs(self.basics.behaviour.request_token_seconds)),
             uses: 0,
         };
         // Nobody asks for one that has expired long ago: the refusal is the same as for an unknown one.
@@ -192,16 +163,7 @@ impl World {
     /// Ends all refresh tokens of a principal, for one app or for all.
     pub(super) fn revoke(&mut self, principal: &str, app: Option<&str>) -> Result<(), SimulatorError> {
         let id = self.principal(principal)?.id.clone();
-        self.refresh_tokens.revoke_principal(&id, app);
-        Ok(())
-    }
-
-    pub(super) fn break_next(&mut self, fault: Fault<Refusal>) -> Result<(), SimulatorError> {
-        self.faults.push(fault)
-    }
-
-    pub(super) fn change_behaviour(&mut self, change: &serde_json::Value) -> Result<(), SimulatorError> {
-        self.behaviour = patched(&self.behaviour, change)?;
+        self.basics.refresh_tokens.revoke_principal(&id, app);
         Ok(())
     }
 
@@ -213,34 +175,22 @@ impl World {
         count: usize,
         data_centre: Option<&str>,
     ) -> Result<Vec<Connected>, SimulatorError> {
-        if count > SEEDED_MAX {
-            return Err(SimulatorError::Invalid(format!("at most {SEEDED_MAX} connections in one order")));
-        }
+        require_seedable(count)?;
         let scope = self.app(app)?.scopes.clone();
         (0..count)
             .map(|_| {
                 let data_centre = data_centre.map(str::to_owned);
                 let company = self.put_principal(NewPrincipal { data_centre, ..NewPrincipal::default() })?;
                 let owner = Owner { app: app.to_owned(), principal: company.clone(), scope: scope.clone() };
-                let handed = self.refresh_tokens.issue(now, &self.behaviour.refresh, &mut self.dice, owner);
+                let handed = self.basics.issue(now, owner);
                 Ok(Connected {
-                    geolocation: self.base(&self.principals[&company].home),
+                    geolocation: self.basics.base(&self.principals[&company].home),
                     company,
                     refresh_token: handed.token,
                     refresh_expires_at: handed.expires_at,
                 })
             })
             .collect()
-    }
-
-    /// Forgets everybody and everything but the data centres, their keys and the behaviour.
-    pub(super) fn reset(&mut self) {
-        self.apps.clear();
-        self.principals.clear();
-        self.request_tokens.clear();
-        self.refresh_tokens = RefreshTokens::default();
-        self.faults = FaultQueue::new();
-        self.journal = Journal::default();
     }
 
     fn app(&self, id: &str) -> Result<&App, SimulatorError> {
