@@ -226,6 +226,7 @@ async fn a_slow_answer_takes_effect_at_once_and_shutdown_does_not_wait_for_it() 
         }
         simulator.shutdown().await;
     };
-    let (answer, ()) = tokio::join!(asking, watching);
+    let both = async { tokio::join!(asking, watching) };
+    let (answer, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
     assert!(answer.is_err());
 }
