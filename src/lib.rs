@@ -10,5 +10,6 @@ pub mod domain;
 pub mod grpc;
 pub mod provider;
 pub mod seal;
+pub mod simulator;
 pub mod store;
 pub mod telemetry;
