@@ -35,7 +35,7 @@ const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:7600";
 
 /// Keeps OAuth refresh tokens sealed, refreshes ahead of expiry, and hands out short-lived access tokens.
 #[derive(Debug, Parser)]
-#[command(name = "bursar", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "bursar", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     api: ApiArgs,

@@ -60,6 +60,7 @@ pub(super) struct Guarded {
 }
 
 #[derive(Debug, Args)]
+#[command(subcommand_value_name = "GRANT", subcommand_help_heading = "Grants")]
 pub(super) struct Create {
     /// The connection, `tenants/{tenant}/connections/{connection}`
     name: ConnectionName,
@@ -80,6 +81,7 @@ pub(super) struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(subcommand_value_name = "GRANT", subcommand_help_heading = "Grants")]
 pub(super) struct Authorize {
     /// The connection, `tenants/{tenant}/connections/{connection}`
     name: ConnectionName,

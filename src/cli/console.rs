@@ -10,7 +10,10 @@ use super::{
 use prost_reflect::DynamicMessage;
 use prost_types::Timestamp;
 use serde::Serialize;
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 /// The process's streams, or a test's.
 pub struct Console {
@@ -73,7 +76,7 @@ impl Console {
     pub(super) fn report(&mut self, report: &Report, format: Format) {
         let text = match format {
             Format::Table => report.to_text(),
-            Format::Json | Format::Yaml => structured(&serde_json::json!({ "error": report }), format),
+            Format::Json | Format::Yaml => structured(&BTreeMap::from([("error", report)]), format),
         };
         self.complain(&text);
     }

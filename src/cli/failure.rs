@@ -108,8 +108,7 @@ impl Failure {
                 advised("start one with `bursar dev`, or name another with --endpoint or BURSAR_ENDPOINT")
             }
             Self::TimedOut { .. } => advised("give it longer with --timeout, or look at the server's health"),
-            Self::Usage(_) => advised("see --help"),
-            Self::OutputClosed | Self::Local(_) => Report { message, ..Report::default() },
+            Self::Usage(_) | Self::OutputClosed | Self::Local(_) => Report { message, ..Report::default() },
         }
     }
 }

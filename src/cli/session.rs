@@ -73,8 +73,10 @@ impl Session {
         let deadline = Deadline(Instant::now() + api.timeout);
         let channel =
             endpoint(&api.endpoint)?.connect_timeout(CONNECT_TIMEOUT.min(api.timeout)).connect().await;
-        let channel = channel
-            .map_err(|cause| Failure::Unreachable { endpoint: api.endpoint.clone(), cause: root(&cause) })?;
+        let channel = channel.map_err(|cause| Failure::Unreachable {
+            endpoint: api.endpoint.clone(),
+            cause: root(&cause).to_string(),
+        })?;
         let wire = InterceptedService::new(channel, deadline);
         Ok(Self { wire, deadline, endpoint: api.endpoint.clone() })
     }
@@ -130,10 +132,11 @@ impl Session {
     fn failure(&self, status: Status) -> Failure {
         let source = std::error::Error::source(&status);
         let Some(source) = source else { return Failure::Refused(Box::new(status)) };
-        if source.is::<tonic::TimeoutExpired>() {
+        let cause = root(source);
+        if cause.is::<tonic::TimeoutExpired>() {
             return Failure::TimedOut { endpoint: self.endpoint.clone() };
         }
-        Failure::Unreachable { endpoint: self.endpoint.clone(), cause: root(source) }
+        Failure::Unreachable { endpoint: self.endpoint.clone(), cause: cause.to_string() }
     }
 }
 
@@ -142,7 +145,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Failure> {
     let parsed = url::Url::parse(url).map_err(|_| form())?;
     if parsed.scheme() == "https" {
         return Err(Failure::Usage(
-            "this build speaks to servers without TLS only: use an http:// endpoint on this machine".into(),
+            "this build speaks HTTP/2 without TLS only: use an http:// endpoint".into(),
         ));
     }
     let bare = parsed.username().is_empty()
@@ -161,10 +164,10 @@ fn endpoint(url: &str) -> Result<Endpoint, Failure> {
 }
 
 /// The first cause of a chain: `Connection refused`, not `transport error`.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
+fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    cause
 }
