@@ -24,7 +24,7 @@ mod values;
 #[cfg(test)]
 mod end_to_end_tests;
 
-pub use console::{Console, Format};
+pub use console::{Console, Format, Input};
 pub use failure::{Exit, Failure};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
@@ -126,7 +126,7 @@ fn refuse(answer: &clap::Error, console: &mut Console) -> Exit {
     match answer.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match console.print(&text) {
             Ok(()) => Exit::Success,
-            Err(failure) => failure.exit(),
+            Err(failure) => end(&failure, Format::Table, console),
         },
         _ => {
             console.complain(&text);

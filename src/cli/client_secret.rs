@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn flags_and_method_decide_what_is_read() {
         use ClientAuthMethod as Method;
-        let cases: &[(&[&str], Option<Method>, Result<Wanted, ()>)] = &[
+        type Case<'a> = (&'a [&'a str], Option<Method>, Result<Wanted<'a>, ()>);
+        let cases: &[Case] = &[
             (&[], None, Ok(Wanted::Shared)),
             (&[], Some(Method::ClientSecretPost), Ok(Wanted::Shared)),
             (&[], Some(Method::None), Ok(Wanted::Nothing)),

@@ -95,7 +95,7 @@ impl Console {
     pub(super) fn listed<R: Resource>(&mut self, listed: &Listed<R>, format: Format) -> Result<(), Failure> {
         match listed.rest {
             Rest::More => {
-                self.note(&format!("there are more than these {}; see --limit", listed.items.len()))
+                self.note(&format!("there are more than these {}; see --limit", listed.items.len()));
             }
             Rest::Nothing => {}
         }

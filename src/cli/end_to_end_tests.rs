@@ -16,27 +16,32 @@ use crate::api::{
     principal::Kind as PrincipalKind,
     state_reason::Reason,
 };
-use fake::{Fake, Given, NOW, run_at};
+use fake::{Fake, Given, NOW, console, run_at};
 use prost_types::Timestamp;
-use std::{collections::HashMap, io::Write, time::Duration};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    io::{self, Write},
+    time::Duration,
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 const NAME: &str = "tenants/demo/connections/concur";
 
-fn later(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds: NOW.seconds + seconds, nanos: 0 })
+fn later(seconds: i64) -> Timestamp {
+    Timestamp { seconds: NOW.seconds + seconds, nanos: 0 }
 }
 
 fn token() -> Token {
     Token {
         access_token: "fake-token".into(),
         token_type: "Bearer".into(),
-        expire_time: later(1800),
+        expire_time: Some(later(1800)),
         scopes: vec!["openid".into(), "user.read".into()],
         api_base_url: "https://us2.example.com".into(),
         generation: 9_007_199_254_740_993,
-        next_refresh_time: later(1200),
+        next_refresh_time: Some(later(1200)),
         degraded_reason: 0,
         principal: Some(Principal { kind: PrincipalKind::Company.into(), id: "c-1".into() }),
     }
@@ -48,9 +53,9 @@ fn connection(id: &str) -> Connection {
         provider: "providers/sap-concur".into(),
         grant_type: GrantType::CompanyRequestToken.into(),
         state: State::Active.into(),
-        access_token_expire_time: later(24),
-        next_refresh_time: later(-30),
-        last_success_time: later(-180),
+        access_token_expire_time: Some(later(24)),
+        next_refresh_time: Some(later(-30)),
+        last_success_time: Some(later(-180)),
         ..Connection::default()
     }
 }
@@ -198,7 +203,7 @@ async fn show_prints_a_line_for_each_field_that_is_set() {
     };
     let client = Client {
         name: "platform/clients/concur".into(),
-        create_time: later(-180),
+        create_time: Some(later(-180)),
         allowed_grants: vec![GrantType::RefreshToken.into(), 99],
         secrets: vec![
             secret("s1", client_secret::State::Retired),
@@ -368,6 +373,43 @@ async fn an_endpoint_is_a_plain_url_and_is_not_repeated_when_it_is_not() {
         let outcome = run_at(bad, &["token", "get", NAME], Given::default()).await;
         assert_eq!(outcome.exit, Exit::Usage, "{bad}");
         assert!(!outcome.err.contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_the_server_saw_pass_is_a_timeout_too() {
+    for status in [Status::cancelled("Timeout expired"), Status::deadline_exceeded("too late")] {
+        let fake = Fake::new::<Token>(move |_| Err(status.clone()));
+        let outcome = fake.run(&["token", "get", NAME]).await;
+        assert!(outcome.err.contains("did not answer in time"), "{}", outcome.err);
+    }
+    let explained = refusal(Code::DeadlineExceeded, "REFRESH_IN_PROGRESS");
+    let outcome = Fake::new::<Token>(move |_| Err(explained.clone())).run(&["token", "get", NAME]).await;
+    assert!(outcome.err.contains("reason: REFRESH_IN_PROGRESS"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure_but_a_full_disk_is() {
+    struct Broken(io::ErrorKind);
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for (kind, exit, silent) in
+        [(io::ErrorKind::BrokenPipe, Exit::Success, true), (io::ErrorKind::StorageFull, Exit::Failure, false)]
+    {
+        for arguments in [["completions", "bash"].as_slice(), &["--help"]] {
+            let (mut console, _, err) = console(Given::default());
+            console.out = Box::new(Broken(kind));
+            let line = ["bursar"].iter().chain(arguments).map(OsString::from);
+            assert_eq!(super::run(line, &mut console).await, exit);
+            assert_eq!(err.text().is_empty(), silent, "{arguments:?}: {}", err.text());
+        }
     }
 }
 

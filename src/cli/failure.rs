@@ -118,14 +118,13 @@ fn refused(status: &Status) -> Exit {
     match reason(status).as_deref().and_then(known) {
         Some(ErrorReason::NeedsReauthorization) => Exit::NeedsReauthorization,
         Some(ErrorReason::PermissionDenied | ErrorReason::Unauthenticated) => Exit::Denied,
-        Some(_) => Exit::Failure,
         None if matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) => Exit::Denied,
-        None => Exit::Failure,
+        Some(_) | None => Exit::Failure,
     }
 }
 
 /// The reason as the server wrote it, perhaps newer than this program.
-fn reason(status: &Status) -> Option<String> {
+pub(super) fn reason(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
     (info.domain == DOMAIN).then_some(info.reason)
 }

@@ -44,8 +44,8 @@ pub(super) struct RefreshToken {
     #[arg(long, value_name = "URL")]
     api_base_url: Option<String>,
     /// When the refresh token expires, in RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    refresh_token_expire_time: Option<Timestamp>,
+    #[arg(long = "refresh-token-expire-time", value_name = "TIME", value_parser = parse_time)]
+    expire_time: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ impl GrantCommand {
             Self::RefreshToken(args) => Kind::RefreshToken(api::RefreshTokenGrant {
                 refresh_token: args.token.read(console)?.expose().to_owned(),
                 api_base_url: args.api_base_url.unwrap_or_default(),
-                refresh_token_expire_time: args.refresh_token_expire_time,
+                refresh_token_expire_time: args.expire_time,
             }),
             Self::CompanyRequestToken(args) => Kind::CompanyRequestToken(api::CompanyRequestTokenGrant {
                 company_uuid: args.company_uuid,

@@ -1,6 +1,9 @@
 //! A connection to the server for one command: one deadline over all of its calls, pages fetched to a bound.
 
-use super::{ApiArgs, failure::Failure};
+use super::{
+    ApiArgs,
+    failure::{Failure, reason},
+};
 use crate::api::{
     client_service_client::ClientServiceClient, connection_service_client::ConnectionServiceClient,
     provider_service_client::ProviderServiceClient, tenant_service_client::TenantServiceClient,
@@ -9,7 +12,7 @@ use crate::api::{
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
@@ -130,8 +133,14 @@ impl Session {
 
     /// A status without a source came from the server; one with a source was made on the way to it.
     fn failure(&self, status: Status) -> Failure {
-        let source = std::error::Error::source(&status);
-        let Some(source) = source else { return Failure::Refused(Box::new(status)) };
+        let Some(source) = std::error::Error::source(&status) else {
+            // A server that sees the deadline first, without a word of its own why.
+            let late = matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded);
+            if late && reason(&status).is_none() {
+                return Failure::TimedOut { endpoint: self.endpoint.clone() };
+            }
+            return Failure::Refused(Box::new(status));
+        };
         let cause = root(source);
         if cause.is::<tonic::TimeoutExpired>() {
             return Failure::TimedOut { endpoint: self.endpoint.clone() };
@@ -155,12 +164,12 @@ fn endpoint(url: &str) -> Result<Endpoint, Failure> {
     if parsed.scheme() != "http" || parsed.host().is_none() || !bare {
         return Err(form());
     }
-    Ok(Endpoint::from_shared(parsed.to_string())
+    Endpoint::from_shared(parsed.to_string())
         .map_err(|_| form())?
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .user_agent(concat!("bursar-cli/", env!("CARGO_PKG_VERSION")))
-        .map_err(|_| form())?)
+        .map_err(|_| form())
 }
 
 /// The first cause of a chain: `Connection refused`, not `transport error`.

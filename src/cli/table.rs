@@ -34,7 +34,7 @@ fn aligned(rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
 fn filled(cell: String) -> String {

@@ -103,8 +103,8 @@ impl Fake {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let calls = self.calls.clone();
         let mut outcome = tokio::select! {
-            outcome = run_at(&endpoint, arguments, given) => outcome,
-            () = self.serve(listener) => unreachable!("the server serves until it is dropped"),
+            outcome = Box::pin(run_at(&endpoint, arguments, given)) => outcome,
+            () = Box::pin(self.serve(listener)) => unreachable!("the server serves until it is dropped"),
         };
         outcome.calls = calls.lock().clone();
         outcome
@@ -113,24 +113,30 @@ impl Fake {
 
 /// Runs the command line against any endpoint.
 pub(super) async fn run_at(endpoint: &str, arguments: &[&str], given: Given) -> Outcome {
-    let (out, err) = (Buffer::default(), Buffer::default());
-    let mut console = Console {
-        out: Box::new(out.clone()),
-        err: Box::new(err.clone()),
-        input: Box::new(given),
-        now: || NOW,
-    };
+    let (mut console, out, err) = console(given);
     let program = ["bursar", "--endpoint", endpoint];
     let arguments = program.iter().chain(arguments).map(OsString::from);
     let exit = cli::run(arguments, &mut console).await;
     Outcome { exit, out: out.text(), err: err.text(), calls: Vec::new() }
 }
 
+/// A console with what it will have written to standard output and standard error.
+pub(super) fn console(given: Given) -> (Console, Buffer, Buffer) {
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let console = Console {
+        out: Box::new(out.clone()),
+        err: Box::new(err.clone()),
+        input: Box::new(given),
+        now: || NOW,
+    };
+    (console, out, err)
+}
+
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Buffer(Arc<Mutex<Vec<u8>>>);
 
 impl Buffer {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().clone()).unwrap()
     }
 }
