@@ -52,7 +52,7 @@ Secrets are read from a prompt, a file, an environment variable or standard inpu
 #[command(next_help_heading = "API options")]
 pub(crate) struct ApiArgs {
     /// URL of the server
-    #[arg(long, global = true, env = "BURSAR_ENDPOINT", value_name = "URL", default_value = ENDPOINT_DEFAULT)]
+    #[arg(long, global = true, env = "BURSAR_ENDPOINT", hide_env_values = true, value_name = "URL", default_value = ENDPOINT_DEFAULT)]
     endpoint: String,
     /// How to print answers and errors
     #[arg(long, global = true, env = "BURSAR_OUTPUT", value_enum, default_value = "table")]
@@ -179,6 +179,45 @@ mod tests {
                 ["secret", "password", "token", "private-key"].iter().any(|word| flag.contains(word));
             let indirect = ["-file", "-env", "-expire-time", "-host"].iter().any(|end| flag.ends_with(end));
             assert!(!secret || indirect, "--{flag} looks as if it took a secret");
+        }
+    }
+
+    /// Words of a line of shell as far as the examples need it: separated by spaces, single quotes keep together.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (index, part) in line.split('\'').enumerate() {
+            let mut pieces = if index % 2 == 0 { part.split(' ').collect() } else { vec![part] }.into_iter();
+            let first = pieces.next().unwrap();
+            words.last_mut().unwrap().push_str(first);
+            words.extend(pieces.map(str::to_owned));
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// Every command that has no commands below it, as it is typed.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        if command.get_subcommands().next().is_none() {
+            found.push(path.clone());
+        }
+        command.get_subcommands().for_each(|each| leaves(each, &path, found));
+    }
+
+    #[test]
+    fn every_example_of_the_documentation_is_a_command_line() {
+        let text = include_str!("../docs/cli.md");
+        let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("bursar ")).collect();
+        for line in &examples {
+            if let Err(error) = Cli::try_parse_from(words(line)) {
+                panic!("{line}: {error}");
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        let grants = ["client-credentials", "refresh-token", "company-request-token"];
+        for path in found.iter().filter(|path| !grants.iter().any(|grant| path.ends_with(grant))) {
+            assert!(examples.iter().any(|line| line.starts_with(path.as_str())), "{path} has no example");
         }
     }
 }
