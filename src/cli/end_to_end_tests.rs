@@ -162,6 +162,19 @@ async fn yaml_keeps_a_long_token_on_one_line_and_text_that_looks_like_a_number_a
 }
 
 #[tokio::test]
+async fn yaml_reads_back_as_what_json_says() {
+    let tricky =
+        ["yes", "null", "~", "1e3", "0x1f", "- a", "# x", "a: b", " a ", "a\nb", "'", "\"", "\\", "é\u{1b}"];
+    let labels = tricky.iter().enumerate().map(|(at, text)| (format!("k{at}"), (*text).to_owned())).collect();
+    let fake = Fake::new(move |_| Ok(Tenant { labels: HashMap::clone(&labels), ..Tenant::default() }));
+    let json = fake.clone().run(&["tenant", "show", "tenants/demo", "--output", "json"]).await.out;
+    let yaml = fake.run(&["tenant", "show", "tenants/demo", "--output", "yaml"]).await.out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap(), json);
+    assert_eq!(json["labels"].as_object().unwrap().len(), tricky.len());
+}
+
+#[tokio::test]
 async fn a_list_is_a_table_with_relative_times() {
     let lost = Connection {
         state: State::NeedsReauthorization.into(),
@@ -280,6 +293,8 @@ async fn a_server_that_repeats_its_page_token_does_not_keep_a_list_going() {
 
 #[tokio::test]
 async fn exit_codes_tell_the_endings_apart() {
+    let details = ErrorDetails::with_error_info("NEEDS_REAUTHORIZATION", "example.com", HashMap::new());
+    let foreign = Status::with_error_details(Code::FailedPrecondition, "of another API", details);
     let cases = [
         (refusal(Code::FailedPrecondition, "NEEDS_REAUTHORIZATION"), 3),
         (refusal(Code::FailedPrecondition, "CONNECTION_PENDING"), 1),
@@ -292,6 +307,7 @@ async fn exit_codes_tell_the_endings_apart() {
         (Status::permission_denied("from a proxy"), 4),
         (Status::unauthenticated("from a proxy"), 4),
         (Status::internal("no details"), 1),
+        (foreign, 1),
     ];
     for (status, code) in cases {
         let shown = format!("{status:?}");
@@ -367,13 +383,39 @@ async fn a_server_that_says_nothing_is_given_up_at_the_timeout() {
 
 #[tokio::test]
 async fn an_endpoint_is_a_plain_url_and_is_not_repeated_when_it_is_not() {
-    for bad in
-        ["127.0.0.1:7600", "https://example.com", "http://u:hunter2@h", "http://h/path", "http://h?q", "x"]
-    {
+    for bad in [
+        "127.0.0.1:7600",
+        "https://example.com",
+        "http://u:hunter2@h",
+        "http://:hunter2@h",
+        "http://hunter2@h",
+        "http://h/path",
+        "http://h?q",
+        "x",
+    ] {
         let outcome = run_at(bad, &["token", "get", NAME], Given::default()).await;
         assert_eq!(outcome.exit, Exit::Usage, "{bad}");
         assert!(!outcome.err.contains("hunter2"));
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_given_up_at_the_timeout() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let endless = || async {
+        let body = futures_util::stream::pending::<Result<Vec<u8>, io::Error>>();
+        ([("content-type", "application/grpc")], axum::body::Body::from_stream(body))
+    };
+    let server = tonic::transport::Server::builder()
+        .add_routes(axum::Router::new().fallback(endless).into())
+        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+    let arguments = ["token", "get", NAME, "--timeout", "50ms"];
+    let outcome = tokio::select! {
+        outcome = Box::pin(run_at(&endpoint, &arguments, Given::default())) => outcome,
+        ended = server => panic!("{ended:?}"),
+    };
+    assert!(outcome.err.contains("did not answer in time"), "{}", outcome.err);
 }
 
 #[tokio::test]
