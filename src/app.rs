@@ -1,11 +1,7 @@
 //! Puts the parts together and runs them. Nothing is put together yet: each entry says so.
 
 use crate::domain::token::Secret;
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// How to run the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +34,11 @@ pub struct DevOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulateOptions {
     pub kind: SimulatorKind,
-    pub host: IpAddr,
-    /// One for each address it listens on, in order; those that are missing are any free ports.
+    /// Ports on the loopback: of SAP Concur's data centers in order, of the plain server one.
+    /// 0, and those that are missing: any free port.
     pub ports: Vec<u16>,
+    /// Where it can be told how to behave; 0 is any free port.
+    pub control_port: u16,
     /// Of access tokens; none: as at the real provider.
     pub lifetime: Option<Duration>,
     /// Keeps the state over restarts.

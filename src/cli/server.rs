@@ -3,11 +3,7 @@
 use super::{failure::Failure, times::parse_span};
 use crate::app::{self, DevOptions, ServeMode, ServeOptions, SimulateOptions, SimulatorKind};
 use clap::{Args, Subcommand};
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -46,12 +42,12 @@ pub(super) enum SimulateCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
-    /// Address to listen on
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// A port, repeatable: one for each address it listens on; any free ones for the rest
+    /// A port on the loopback, repeatable: of each data center in order; any free ones for the rest
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<u16>,
+    /// Port on the loopback where it can be told how to behave; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    control_port: u16,
     /// Lifetime of access tokens, for example 60s; the default is that of the real provider
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     lifetime: Option<Duration>,
@@ -96,8 +92,8 @@ impl SimulateArgs {
     fn options(self, kind: SimulatorKind) -> SimulateOptions {
         SimulateOptions {
             kind,
-            host: self.host,
             ports: self.ports,
+            control_port: self.control_port,
             lifetime: self.lifetime,
             state_file: self.state_file,
         }
