@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod api;
+pub mod app;
 pub mod audit;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
