@@ -1,7 +1,25 @@
-//! Puts the parts together and runs them. Nothing is put together yet: each entry says so.
+//! Puts the parts together and runs them: the broker, the broker with simulated providers, a simulator alone.
+//! The only room that knows all others.
 
-use crate::domain::token::Secret;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod dev;
+pub mod house;
+mod serve;
+mod simulate;
+
+pub use dev::dev;
+pub use serve::serve;
+pub use simulate::simulate;
+
+use crate::{domain::token::Secret, seal::FileKeyset};
+use anyhow::Context;
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// How to run the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +41,7 @@ pub enum ServeMode {
     PrintDefaultConfig,
 }
 
-/// How to run a broker for trying things out, with a simulated provider.
+/// How to run a broker for trying things out, with simulated providers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevOptions {
     pub listen: SocketAddr,
@@ -52,21 +70,37 @@ pub enum SimulatorKind {
     OAuth,
 }
 
-#[expect(clippy::unused_async, reason = "serving is asynchronous")]
-pub async fn serve(_config: &ServeOptions) -> anyhow::Result<()> {
-    anyhow::bail!("the server is not part of this build")
-}
-
-#[expect(clippy::unused_async, reason = "serving is asynchronous")]
-pub async fn dev(_options: DevOptions) -> anyhow::Result<()> {
-    anyhow::bail!("the server is not part of this build")
-}
-
-#[expect(clippy::unused_async, reason = "serving is asynchronous")]
-pub async fn simulate(_options: SimulateOptions) -> anyhow::Result<()> {
-    anyhow::bail!("the simulator is not part of this build")
-}
-
+/// A new key-encryption keyset, as text for a file.
 pub fn generate_keyset() -> anyhow::Result<Secret> {
-    anyhow::bail!("making keys is not part of this build")
+    Ok(FileKeyset::generate().to_text())
+}
+
+/// A line on standard output, for people and for scripts that wait for `ready`. A reader that went away is no
+/// reason to stop serving.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+}
+
+/// Cancelled by SIGTERM or SIGINT; a second signal ends the process at once.
+fn stopped() -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let cancel = token.clone();
+    #[expect(clippy::disallowed_methods, reason = "lives as long as the process: nothing waits for it")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; a second signal stops at once");
+        cancel.cancel();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(token)
 }

@@ -58,7 +58,7 @@ pub struct Redis {
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub namespace: Id,
-    /// 1 to 256.
+    /// 1 to 64.
     pub shards: u16,
 }
 
