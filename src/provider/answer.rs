@@ -18,13 +18,13 @@ use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
 
 /// A token that lives longer is taken for a mistake: a moment given for a span, or a wrong unit.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+const LIFETIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// The same for refresh tokens.
-pub const REFRESH_LIFETIME_MAX: Duration = Duration::from_secs(3660 * 86_400);
+const REFRESH_LIFETIME_MAX: Duration = Duration::from_secs(3660 * 86_400);
 /// Where neither the answer, the token nor the profile says how long it lives.
-pub const LIFETIME_UNKNOWN: Duration = Duration::from_secs(300);
+const LIFETIME_UNKNOWN: Duration = Duration::from_secs(300);
 /// Longer waits that a server asks for are cut to this.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Where servers put the id that their support asks for.
 const CORRELATION_HEADERS: [&str; 5] =
@@ -205,10 +205,9 @@ fn scopes(fields: &Fields, separator: ScopeSeparator) -> Option<Vec<String>> {
         text.split(splits).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
     };
     let found: Vec<String> = match fields.given("scope") {
-        Given::Nothing => return None,
         Given::Text(text) => parts(text),
         Given::Other(Value::Array(list)) => list.iter().filter_map(Value::as_str).flat_map(parts).collect(),
-        Given::Other(_) => return None,
+        Given::Nothing | Given::Other(_) => return None,
     };
     (!found.is_empty()).then_some(found)
 }

@@ -159,7 +159,7 @@ impl std::error::Error for Drafted {}
 mod tests {
     use super::*;
 
-    fn asking<'a>(auth: ClientAuth, secret: &'a ClientSecret) -> Asking<'a> {
+    fn asking(auth: ClientAuth, secret: &ClientSecret) -> Asking<'_> {
         Asking { client_id: "cli:ent", auth, secret: Some(secret) }
     }
 

@@ -20,7 +20,7 @@ use url::Url;
 use uuid::Uuid;
 
 /// How often one exchange is sent on to another data centre.
-pub const HOPS_MAX: usize = 3;
+pub(super) const HOPS_MAX: u32 = 3;
 
 const TOKEN_PATH: &str = "/oauth2/v0/token";
 const CONNECTIONS_PATH: &str = "/app-mgmt/v0/connections";
@@ -80,7 +80,7 @@ fn onward(profile: &Profile, asked: &[Url], response: &Response) -> Result<Next,
     };
     let Some(named) = named else { return Ok(Next::Settled) };
     let next = geolocation::allowed(profile, named)?;
-    let ends = asked.contains(&next) || asked.len() > HOPS_MAX;
+    let ends = asked.contains(&next) || asked.len() > HOPS_MAX as usize;
     Ok(if ends { Next::Settled } else { Next::Ask(next) })
 }
 

@@ -115,20 +115,20 @@ async fn being_sent_on_ends_in_loops_and_after_three_hops() {
     for _ in 0..5 {
         servers.push(FakeServer::start().await);
     }
-    let [a, b, c, d, e] = &servers[..] else { panic!() };
-    let profile = rig::concur(&[a, b, c, d, e], "");
-    a.then(400, elsewhere(&b.base));
-    b.then(400, elsewhere(&a.base));
-    let failure = refresh(&profile, &a.base).await.unwrap_err();
+    let [first, second, third, fourth, fifth] = &servers[..] else { panic!() };
+    let profile = rig::concur(&[first, second, third, fourth, fifth], "");
+    first.then(400, elsewhere(&second.base));
+    second.then(400, elsewhere(&first.base));
+    let failure = refresh(&profile, &first.base).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_deref()), (Class::Down, Some("16")));
-    assert_eq!((a.seen().len(), b.seen().len()), (1, 1));
+    assert_eq!((first.seen().len(), second.seen().len()), (1, 1));
 
-    for (here, there) in [(a, b), (b, c), (c, d), (d, e)] {
+    for (here, there) in [(first, second), (second, third), (third, fourth), (fourth, fifth)] {
         here.then(400, elsewhere(&there.base));
     }
-    let failure = refresh(&profile, &a.base).await.unwrap_err();
+    let failure = refresh(&profile, &first.base).await.unwrap_err();
     assert_eq!(failure.class, Class::Down);
-    assert_eq!((d.seen().len(), e.seen().len()), (1, 0));
+    assert_eq!((fourth.seen().len(), fifth.seen().len()), (1, 0));
 }
 
 #[tokio::test]

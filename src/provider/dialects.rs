@@ -14,10 +14,10 @@ use crate::{
     store::claim::Claim,
 };
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Secrets that are tried in one exchange: the present one and the one before or after it.
-pub const SECRETS_MAX: usize = 2;
+pub(super) const SECRETS_MAX: u32 = 2;
 
 /// All providers behind one seam.
 pub struct Providers {
@@ -27,6 +27,16 @@ pub struct Providers {
 impl Providers {
     pub fn new(egress: Egress, clock: Arc<dyn Clock>) -> Self {
         Self { line: Line { egress, clock } }
+    }
+
+    /// How long one exchange may take at most: a lease on its connection must last longer. Each secret may be tried, and
+    /// at SAP Concur each may be sent on to other data centres, with the profile's timeout for each request.
+    pub fn longest_exchange(profile: &Profile) -> Duration {
+        let stations = match profile.dialect {
+            Dialect::Rfc6749 => 1,
+            Dialect::SapConcur => 1 + concur::HOPS_MAX,
+        };
+        profile.exchange_timeout.saturating_mul(SECRETS_MAX.saturating_mul(stations))
     }
 
     /// The exchange itself; that there is a claim for it was seen to by [`Provider::exchange`].
@@ -83,7 +93,9 @@ fn tries(client: &ClientIdentity) -> impl Iterator<Item = Asking<'_>> {
     let asking = |secret| Asking { client_id: &client.client_id, auth: client.auth, secret };
     let public = (client.auth == ClientAuth::None).then(|| asking(None));
     let secrets: &[ClientSecret] = if public.is_some() { &[] } else { &client.secrets };
-    public.into_iter().chain(secrets.iter().take(SECRETS_MAX).map(move |secret| asking(Some(secret))))
+    public
+        .into_iter()
+        .chain(secrets.iter().take(SECRETS_MAX as usize).map(move |secret| asking(Some(secret))))
 }
 
 /// Only a refusal of the client leaves the grant unspent and another secret worth trying.
@@ -92,8 +104,9 @@ fn refuses_the_client<T>(outcome: &Result<T, Failure>) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
+    use crate::provider::rig;
 
     impl Providers {
         /// Claims are made in the store only; what happens after one is tested here.
@@ -103,5 +116,27 @@ pub(super) mod tests {
         ) -> Result<Answer, Failure> {
             self.spend(exchange).await
         }
+    }
+
+    #[test]
+    fn a_lease_can_be_longer_than_the_longest_exchange() {
+        let at_idp = "token_endpoint = \"https://a.example/t\"";
+        for (extends, lines, seconds) in
+            [("generic-oauth2", at_idp, 2 * 25), ("sap-concur", "exchange_timeout = \"10s\"", 2 * 4 * 10)]
+        {
+            let profile = rig::profile(extends, lines);
+            assert_eq!(Providers::longest_exchange(&profile), Duration::from_secs(seconds), "{extends}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_public_client_asks_without_a_secret_and_once() {
+        let server = rig::FakeServer::start().await;
+        let profile = rig::plain(&server, "client_auth = [\"none\"]");
+        server.then(401, r#"{"error":"invalid_client"}"#);
+        let (client, grant) = (rig::client(ClientAuth::None, &["s1", "s2"]), rig::refresh_token("r1"));
+        let failure = rig::providers().spend(&rig::ask(&profile, &client, &grant)).await.unwrap_err();
+        assert_eq!((failure.class, server.seen().len()), (Class::Client, 1));
+        assert_eq!(server.seen()[0].body, "grant_type=refresh_token&refresh_token=r1&client_id=client-1");
     }
 }

@@ -156,14 +156,14 @@ fn refused(url: &Url) -> Evidence {
 /// written; all else may have been read by the server.
 fn fate(error: &reqwest::Error, url: &Url) -> Evidence {
     let caused_by = |wanted: fn(&(dyn StdError + 'static)) -> bool| causes(error).any(wanted);
-    if caused_by(|cause| cause.is::<AddressRefused>()) {
+    if caused_by(<dyn StdError>::is::<AddressRefused>) {
         refused(url)
     } else if error.is_connect() || error.is_builder() {
         Evidence::NotSent(if error.is_timeout() {
             Trouble::Timeout
         } else if error.is_dns() {
             Trouble::Dns
-        } else if caused_by(|cause| cause.is::<rustls::Error>()) {
+        } else if caused_by(<dyn StdError>::is::<rustls::Error>) {
             Trouble::Tls
         } else {
             Trouble::Connect

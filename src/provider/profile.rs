@@ -3,6 +3,8 @@
 
 mod check;
 
+pub use check::EXCHANGE_TIMEOUT_MAX;
+
 use crate::domain::{
     names::ProviderName,
     profile::{
@@ -141,7 +143,7 @@ impl Catalogue {
 
     fn add(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
         self.checked(text)
-            .map(|(table, profile)| self.keep(table, profile))
+            .map(|(table, profile)| self.keep(&table, profile))
             .map_err(|mistakes| ProfileError { file: file.to_owned(), mistakes })
     }
 
@@ -184,7 +186,7 @@ impl Catalogue {
         Ok(whole)
     }
 
-    fn keep(&mut self, table: Table, profile: Option<Profile>) {
+    fn keep(&mut self, table: &Table, profile: Option<Profile>) {
         if let Some(name) = table.get("name").and_then(Value::as_str) {
             self.written.insert(name.to_owned(), table.clone());
         }

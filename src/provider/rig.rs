@@ -72,6 +72,7 @@ impl FakeServer {
         self.then_with(status, &[], body)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tests read better without a reference at each body")]
     pub(super) fn then_with(
         &self,
         status: u16,

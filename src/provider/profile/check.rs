@@ -14,9 +14,9 @@ use url::Url;
 /// One request may take this long, whatever a profile says.
 pub const EXCHANGE_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 /// A shorter one would take slow networks for lost answers.
-pub const EXCHANGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+pub(super) const EXCHANGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// Where nothing is written.
-pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(25);
+pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(25);
 const GRACE_MAX: Duration = Duration::from_secs(86_400);
 const ACCESS_MAX: Duration = Duration::from_secs(366 * 86_400);
 const REFRESH_MAX: Duration = Duration::from_secs(3660 * 86_400);
@@ -26,6 +26,7 @@ const ERRORS_MAX: usize = 512;
 const CODE_MAX: usize = 64;
 const SOURCES_MAX: usize = 64;
 const TEXT_MAX: usize = 256;
+const ID_MEND: &str = "use 1 to 63 of a-z, 0-9 and -, with no - at the ends";
 
 /// What this build can do.
 const CLIENT_AUTH: [ClientAuth; 3] =
@@ -111,6 +112,13 @@ impl Findings {
         self.0.push(Mistake::new(key, problem, mend));
     }
 
+    /// Says so unless something worse was said of the key: what cannot be read looks missing.
+    fn missing(&mut self, key: &str, mend: &str) {
+        if self.0.iter().all(|mistake| mistake.key != key) {
+            self.note(key, "is missing", mend);
+        }
+    }
+
     fn bounds(&mut self, written: &Written) {
         let counts = [
             ("hosts", written.hosts.len(), HOSTS_MAX),
@@ -130,13 +138,11 @@ impl Findings {
     }
 
     fn name(&mut self, given: &str) -> Option<ProviderName> {
-        match given.parse::<Id>() {
-            Ok(id) => Some(ProviderName(id)),
-            Err(_) => {
-                self.note("name", "is not an id", "use 1 to 63 of a-z, 0-9 and -, with no - at the ends");
-                None
-            }
+        let id = given.parse::<Id>().ok();
+        if id.is_none() {
+            self.note("name", "is not an id", ID_MEND);
         }
+        id.map(ProviderName)
     }
 
     fn url(&mut self, key: &str, given: Option<&str>) -> Option<Url> {
@@ -168,7 +174,7 @@ impl Findings {
         for (name, url) in given {
             let key = format!("data_centers.{name}");
             if name.parse::<Id>().is_err() {
-                self.note(&key, "is not an id", "use 1 to 63 of a-z, 0-9 and -, with no - at the ends");
+                self.note(&key, "is not an id", ID_MEND);
             }
             if let Some(url) = self.base(&key, Some(url)) {
                 read.insert(name.clone(), url);
@@ -255,16 +261,16 @@ impl Findings {
     fn whole(&mut self, profile: &Profile) {
         match profile.dialect {
             Dialect::Rfc6749 if profile.token_endpoint.is_none() => {
-                self.note("token_endpoint", "is missing", "write the server's token endpoint URL");
+                self.missing("token_endpoint", "write the server's token endpoint URL");
             }
             Dialect::SapConcur if profile.bootstrap_at.is_none() => {
-                self.note("bootstrap_at", "is missing", "write the base URI where a bootstrap starts");
+                self.missing("bootstrap_at", "write the base URI where a bootstrap starts");
             }
             Dialect::Rfc6749 | Dialect::SapConcur => {}
         }
         if profile.revocation == Revocation::Rfc7009 && profile.revocation_endpoint.is_none() {
             let mend = "write the RFC 7009 endpoint, or revocation = \"none\"";
-            self.note("revocation_endpoint", "is missing", mend);
+            self.missing("revocation_endpoint", mend);
         }
         for (key, url) in endpoints(profile) {
             if !profile.admits(&url) {
