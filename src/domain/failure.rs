@@ -65,7 +65,7 @@ pub enum Evidence {
     HostRefused {
         host: String,
     },
-    /// 3xx: never followed.
+    /// 3xx, and no profile allows to follow it.
     Redirected {
         status: u16,
     },
@@ -170,7 +170,7 @@ pub fn classify(
         Evidence::HostRefused { .. } => (Class::Policy, "address is not among the provider's allowed hosts"),
         Evidence::Redirected { status } => {
             failure.status = Some(*status);
-            (Class::Policy, "server answered with a redirect, which is never followed")
+            (Class::Policy, "server answered with a redirect that is not followed")
         }
         Evidence::Unreadable { status, trouble } => {
             failure.status = Some(*status);

@@ -218,7 +218,7 @@ fn refresh_expires_at(profile: &Profile, fields: &Fields, sent_at: Timestamp) ->
         RefreshExpiry::None => return None,
         RefreshExpiry::Relative => {
             let names = ["refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"];
-            sent_at.plus(first(&names).filter(|span| !span.is_zero())?)
+            sent_at.plus(first(&names)?)
         }
         RefreshExpiry::Epoch => moment(first(&["refresh_expires_in", "refresh_expiry"])?, sent_at),
     };

@@ -242,3 +242,19 @@ fn every_faulty_file_is_named() {
     assert_eq!(names, ["0.toml", "1.toml", "2.toml"]);
     assert!(errors[2].to_string().starts_with("provider profile 2.toml cannot be used: `extends` names no"));
 }
+
+#[test]
+fn every_key_is_described() {
+    let described = include_str!("../../docs/providers.md");
+    for table in ["", "lifetimes.", "quirks."] {
+        let unknown = format!("extends = \"generic-oauth2\"\n{table}zzz = 1");
+        let problem = mistakes(&unknown).remove(0).problem;
+        let (_, expected) = problem.split_once("expected one of").unwrap();
+        let keys: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(keys.len() >= 3, "{problem}");
+        for key in keys.iter().filter(|key| !["lifetimes", "quirks"].contains(key)) {
+            let written = [format!("`{table}{key}`"), format!("`.{key}`")];
+            assert!(written.iter().any(|written| described.contains(written)), "{table}{key}");
+        }
+    }
+}
