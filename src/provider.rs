@@ -1,14 +1,14 @@
 //! Talks to authorization servers. Takes plain data and opened secrets, gives back an answer or a judged
 //! failure; knows neither the store nor the seal, and remembers nothing between two exchanges.
 
+pub mod catalogue;
 pub mod egress;
-pub mod profile;
+pub mod hosts;
 
 mod answer;
 mod client_auth;
 mod concur;
 mod dialects;
-mod geolocation;
 mod jwt;
 mod line;
 mod oauth2;

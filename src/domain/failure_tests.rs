@@ -31,6 +31,7 @@ fn profile(errors: &[(&str, Rule)], bootstrap_errors: &[(&str, Rule)]) -> Profil
         lifetimes: Lifetimes::default(),
         quirks: Quirks::default(),
         exchange_timeout: Duration::from_secs(25),
+        retry_ceiling: Duration::from_secs(60),
         errors: table(errors),
         bootstrap_errors: table(bootstrap_errors),
         sources: vec![],

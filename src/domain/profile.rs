@@ -37,6 +37,8 @@ pub struct Profile {
     pub quirks: Quirks,
     /// One request to the token endpoint, from the first byte to the last.
     pub exchange_timeout: Duration,
+    /// The longest pause between two tries while the server is down: at least one minute is usual, SAP Concur asks for five.
+    pub retry_ceiling: Duration,
     /// What error codes of this server mean, by its own code first, then by RFC 6749 `error`. Two kinds of
     /// keys are no codes: [`ANY_OTHER_CODE`], and `http_403` and the like for JSON errors that nothing else names.
     pub errors: BTreeMap<String, Rule>,
@@ -193,6 +195,12 @@ pub struct Rule {
 }
 
 impl Profile {
+    /// One exchange, all its requests included: a server that sends the request on to another (SAP Concur's
+    /// data centres) answers that at once, so a quarter more than one request's time is enough.
+    pub fn exchange_deadline(&self) -> Duration {
+        self.exchange_timeout + self.exchange_timeout / 4
+    }
+
     /// May this address be sent a secret? Only over TLS, or within this machine, and only to a listed host.
     pub fn admits(&self, url: &Url) -> bool {
         secure(url) && self.hosts.iter().any(|pattern| pattern.admits(url))

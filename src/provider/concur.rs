@@ -6,7 +6,7 @@ use super::{
     answer::Response,
     client_auth::{Ask, Asking},
     egress::Outgoing,
-    geolocation,
+    hosts,
     jwt::Claims,
     line::{Line, Told, local},
 };
@@ -20,7 +20,7 @@ use url::Url;
 use uuid::Uuid;
 
 /// How often one exchange is sent on to another data centre.
-pub(super) const HOPS_MAX: u32 = 3;
+pub(super) const HOPS_MAX: usize = 3;
 
 const TOKEN_PATH: &str = "/oauth2/v0/token";
 const CONNECTIONS_PATH: &str = "/app-mgmt/v0/connections";
@@ -65,7 +65,7 @@ pub(super) async fn exchange(
 /// Where the first request goes: where the token is good, or where bootstraps begin.
 fn start(profile: &Profile, api_base_url: Option<&str>) -> Result<Url, Evidence> {
     let bootstrap = profile.bootstrap_at.as_ref().map(Url::as_str);
-    geolocation::allowed(profile, api_base_url.or(bootstrap).unwrap_or_default())
+    hosts::allowed(profile, api_base_url.or(bootstrap).unwrap_or_default())
 }
 
 /// Is there another data centre to ask? Each is asked once.
@@ -79,8 +79,8 @@ fn onward(profile: &Profile, asked: &[Url], response: &Response) -> Result<Next,
         None
     };
     let Some(named) = named else { return Ok(Next::Settled) };
-    let next = geolocation::allowed(profile, named)?;
-    let ends = asked.contains(&next) || asked.len() > HOPS_MAX as usize;
+    let next = hosts::allowed(profile, named)?;
+    let ends = asked.contains(&next) || asked.len() > HOPS_MAX;
     Ok(if ends { Next::Settled } else { Next::Ask(next) })
 }
 
@@ -95,7 +95,7 @@ fn settled(exchange: &Exchange<'_>, told: Told) -> Result<Answer, Failure> {
     let fields = told.response.granted().map_err(judge)?;
     let claims = fields.text("access_token").and_then(super::jwt::peek);
     // Only the address beside a token is where it is good; the one beside code 16 was a signpost.
-    let base = fields.text("geolocation").map(|given| geolocation::allowed(exchange.profile, given));
+    let base = fields.text("geolocation").map(|given| hosts::allowed(exchange.profile, given));
     let mut answer = answer::judged(exchange, fields, told.sent_at, correlation_id.clone());
     let expected = expected(exchange);
     answer.principal = claims.as_ref().and_then(principal).or_else(|| expected.clone());
@@ -104,7 +104,7 @@ fn settled(exchange: &Exchange<'_>, told: Told) -> Result<Answer, Failure> {
         (_, _, Some(Err(_))) => Some(Unusable::Geolocation),
         _ => None,
     };
-    answer.api_base_url = base.and_then(Result::ok).map(|base| geolocation::kept(&base));
+    answer.api_base_url = base.and_then(Result::ok).map(|base| hosts::kept(&base));
     if let (Some(unusable), Ok(_)) = (unusable, &answer.access) {
         answer.access = Err(judge(Evidence::Unusable(unusable)));
     }

@@ -14,39 +14,31 @@ use crate::{
     store::claim::Claim,
 };
 use async_trait::async_trait;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Secrets that are tried in one exchange: the present one and the one before or after it.
-pub(super) const SECRETS_MAX: u32 = 2;
+pub(super) const SECRETS_MAX: usize = 2;
 
 /// All providers behind one seam.
 pub struct Providers {
-    line: Line,
+    egress: Egress,
+    clock: Arc<dyn Clock>,
 }
 
 impl Providers {
     pub fn new(egress: Egress, clock: Arc<dyn Clock>) -> Self {
-        Self { line: Line { egress, clock } }
-    }
-
-    /// How long one exchange may take at most: a lease on its connection must last longer. Each secret may be tried, and
-    /// at SAP Concur each may be sent on to other data centres, with the profile's timeout for each request.
-    pub fn longest_exchange(profile: &Profile) -> Duration {
-        let stations = match profile.dialect {
-            Dialect::Rfc6749 => 1,
-            Dialect::SapConcur => 1 + concur::HOPS_MAX,
-        };
-        profile.exchange_timeout.saturating_mul(SECRETS_MAX.saturating_mul(stations))
+        Self { egress, clock }
     }
 
     /// The exchange itself; that there is a claim for it was seen to by [`Provider::exchange`].
     async fn spend(&self, exchange: &Exchange<'_>) -> Result<Answer, Failure> {
         known(exchange.profile, exchange.client)?;
+        let line = Line::open(&self.egress, &self.clock, exchange.profile);
         let mut outcome = Err(local(Class::Configuration, NO_SECRET));
         for asking in tries(exchange.client) {
             outcome = match exchange.profile.dialect {
-                Dialect::Rfc6749 => oauth2::exchange(&self.line, exchange, &asking).await,
-                Dialect::SapConcur => concur::exchange(&self.line, exchange, &asking).await,
+                Dialect::Rfc6749 => oauth2::exchange(&line, exchange, &asking).await,
+                Dialect::SapConcur => concur::exchange(&line, exchange, &asking).await,
             };
             if !refuses_the_client(&outcome) {
                 break;
@@ -66,12 +58,13 @@ impl Provider for Providers {
 
     async fn revoke(&self, revocation: &Revocation<'_>) -> Result<(), Failure> {
         known(revocation.profile, revocation.client)?;
+        let line = Line::open(&self.egress, &self.clock, revocation.profile);
         let mut outcome = Err(local(Class::Configuration, NO_SECRET));
         for asking in tries(revocation.client) {
             outcome = match revocation.profile.dialect {
-                Dialect::Rfc6749 => oauth2::revoke(&self.line, revocation, &asking).await,
+                Dialect::Rfc6749 => oauth2::revoke(&line, revocation, &asking).await,
                 // The principal's own token asks, not the client: there is nothing to try twice.
-                Dialect::SapConcur => return concur::revoke(&self.line, revocation).await,
+                Dialect::SapConcur => return concur::revoke(&line, revocation).await,
             };
             if !refuses_the_client(&outcome) {
                 break;
@@ -93,9 +86,7 @@ fn tries(client: &ClientIdentity) -> impl Iterator<Item = Asking<'_>> {
     let asking = |secret| Asking { client_id: &client.client_id, auth: client.auth, secret };
     let public = (client.auth == ClientAuth::None).then(|| asking(None));
     let secrets: &[ClientSecret] = if public.is_some() { &[] } else { &client.secrets };
-    public
-        .into_iter()
-        .chain(secrets.iter().take(SECRETS_MAX as usize).map(move |secret| asking(Some(secret))))
+    public.into_iter().chain(secrets.iter().take(SECRETS_MAX).map(move |secret| asking(Some(secret))))
 }
 
 /// Only a refusal of the client leaves the grant unspent and another secret worth trying.
@@ -118,15 +109,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_lease_can_be_longer_than_the_longest_exchange() {
-        let at_idp = "token_endpoint = \"https://a.example/t\"";
-        for (extends, lines, seconds) in
-            [("generic-oauth2", at_idp, 2 * 25), ("sap-concur", "exchange_timeout = \"10s\"", 2 * 4 * 10)]
-        {
-            let profile = rig::profile(extends, lines);
-            assert_eq!(Providers::longest_exchange(&profile), Duration::from_secs(seconds), "{extends}");
-        }
+    /// Who holds a lease lets it last as long as `exchange_deadline`.
+    #[tokio::test(start_paused = true)]
+    async fn all_requests_of_an_exchange_share_one_deadline() {
+        let egress = Egress::new(crate::provider::egress::AddressPolicy::LoopbackOnly).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(rig::StoppedClock);
+        let profile = rig::profile("generic-oauth2", "token_endpoint = \"http://127.0.0.1:9/t\"");
+        let line = Line::open(&egress, &clock, &profile);
+        tokio::time::advance(profile.exchange_deadline()).await;
+        let secret = ClientSecret(crate::domain::token::Secret::new("s"));
+        let asking = Asking { client_id: "c", auth: ClientAuth::ClientSecretPost, secret: Some(&secret) };
+        let (client, grant) = (rig::client(ClientAuth::ClientSecretPost, &["s"]), rig::refresh_token("r1"));
+        let late = oauth2::exchange(&line, &rig::ask(&profile, &client, &grant), &asking).await.unwrap_err();
+        assert_eq!((late.class, late.detail), (Class::NotSent, "no answer came in time"));
     }
 
     #[tokio::test]

@@ -88,8 +88,13 @@ impl Egress {
     }
 
     /// Sends the request once. The whole of it, from name resolution to the last byte of the answer, takes at most
-    /// the profile's `exchange_timeout`.
-    pub(super) async fn send(&self, profile: &Profile, outgoing: Outgoing) -> Result<Reply, Evidence> {
+    /// `time`.
+    pub(super) async fn send(
+        &self,
+        profile: &Profile,
+        outgoing: Outgoing,
+        time: Duration,
+    ) -> Result<Reply, Evidence> {
         let url = outgoing.url.clone();
         if !profile.admits(&url) || !self.policy.admits(&url) {
             return Err(refused(&url));
@@ -97,7 +102,7 @@ impl Egress {
         let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
         *request.headers_mut() = outgoing.headers;
         *request.body_mut() = Some(outgoing.body.into());
-        *request.timeout_mut() = Some(profile.exchange_timeout);
+        *request.timeout_mut() = Some(time);
         let response = self.client.execute(request).await.map_err(|error| fate(&error, &url))?;
         read(response).await
     }

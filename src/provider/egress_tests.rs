@@ -25,7 +25,10 @@ fn post(profile: &Profile) -> Outgoing {
 }
 
 async fn send(profile: &Profile) -> Result<Reply, Evidence> {
-    Egress::new(AddressPolicy::LoopbackOnly).unwrap().send(profile, post(profile)).await
+    Egress::new(AddressPolicy::LoopbackOnly)
+        .unwrap()
+        .send(profile, post(profile), profile.exchange_timeout)
+        .await
 }
 
 /// Sends to a listener that does this with each connection; gives what became of it, and how many connections came.
@@ -232,7 +235,10 @@ async fn no_connection_is_used_twice() {
     });
     let egress = Egress::new(AddressPolicy::LoopbackOnly).unwrap();
     for asked in 1..=3 {
-        assert_eq!(egress.send(&profile, post(&profile)).await.ok().unwrap().status, 200);
+        assert_eq!(
+            egress.send(&profile, post(&profile), profile.exchange_timeout).await.ok().unwrap().status,
+            200
+        );
         // Time for a client that keeps connections to take this one back.
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(*counted.borrow(), asked);
@@ -247,12 +253,12 @@ async fn hosts_outside_the_profile_or_the_policy_see_no_connection() {
     let egress = Egress::new(AddressPolicy::LoopbackOnly).unwrap();
 
     profile.hosts = vec![crate::domain::profile::HostPattern("127.0.0.2:*".into())];
-    let evidence = fate_of(egress.send(&profile, post(&profile)).await);
+    let evidence = fate_of(egress.send(&profile, post(&profile), profile.exchange_timeout).await);
     assert_eq!(evidence, Evidence::HostRefused { host: "127.0.0.1".into() });
 
     // `example.com` may never be asked for here, not even by the resolver.
     let foreign = rig::profile("generic-oauth2", "token_endpoint = \"https://example.com/token\"");
-    let evidence = fate_of(egress.send(&foreign, post(&foreign)).await);
+    let evidence = fate_of(egress.send(&foreign, post(&foreign), foreign.exchange_timeout).await);
     assert_eq!(evidence, Evidence::HostRefused { host: "example.com".into() });
 
     let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;

@@ -8,15 +8,21 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     domain::{
-        failure::{Class, Evidence, Failure},
+        failure::{Class, Evidence, Failure, Trouble},
         profile::Profile,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
+/// With less time than this a request would only be lost on the way.
+const WORTH_SENDING: Duration = Duration::from_millis(250);
+
+/// One exchange: its requests share one deadline.
 pub(super) struct Line {
     pub(super) egress: Egress,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) deadline: Instant,
 }
 
 /// An answer, and when its request was sent: lifetimes count from there.
@@ -26,9 +32,18 @@ pub(super) struct Told {
 }
 
 impl Line {
+    pub(super) fn open(egress: &Egress, clock: &Arc<dyn Clock>, profile: &Profile) -> Self {
+        let deadline = Instant::now() + profile.exchange_deadline();
+        Self { egress: egress.clone(), clock: Arc::clone(clock), deadline }
+    }
+
     pub(super) async fn send(&self, profile: &Profile, outgoing: Outgoing) -> Result<Told, Evidence> {
         let sent_at = self.clock.now();
-        let reply = self.egress.send(profile, outgoing).await?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left < WORTH_SENDING {
+            return Err(Evidence::NotSent(Trouble::Timeout));
+        }
+        let reply = self.egress.send(profile, outgoing, left.min(profile.exchange_timeout)).await?;
         Ok(Told { sent_at, response: Response::read(&reply, self.clock.now()) })
     }
 }

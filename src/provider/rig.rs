@@ -2,8 +2,8 @@
 
 use super::{
     Answer, ClientIdentity, Exchange, Grant, Providers,
+    catalogue::Catalogue,
     egress::{AddressPolicy, Egress},
-    profile::Catalogue,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -116,7 +116,7 @@ pub(super) fn providers() -> Providers {
 pub(super) fn profile(extends: &str, lines: &str) -> Profile {
     let text = format!("extends = \"{extends}\"\nname = \"under-test\"\n{lines}");
     let catalogue = Catalogue::built_in().unwrap().with(&[("test.toml".to_owned(), text)]).unwrap();
-    catalogue.get(&"providers/under-test".parse().unwrap()).unwrap().clone()
+    catalogue.get(&"providers/under-test".parse().unwrap()).unwrap().as_ref().clone()
 }
 
 /// RFC 6749 at this server; `lines` go to the top of the file.

@@ -17,6 +17,9 @@ pub const EXCHANGE_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 pub(super) const EXCHANGE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// Where nothing is written.
 pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(25);
+/// Asking more often would help no server up again.
+const RETRY_CEILING_MIN: Duration = Duration::from_secs(60);
+const RETRY_CEILING_MAX: Duration = Duration::from_secs(3600);
 const GRACE_MAX: Duration = Duration::from_secs(86_400);
 const ACCESS_MAX: Duration = Duration::from_secs(366 * 86_400);
 const REFRESH_MAX: Duration = Duration::from_secs(3660 * 86_400);
@@ -49,12 +52,7 @@ pub(super) fn profile(written: Written) -> Result<Profile, Vec<Mistake>> {
     let data_centers = found.data_centers(&written.data_centers);
     let hosts = found.hosts("hosts", written.hosts.clone());
     let redirecting_hosts = found.hosts("quirks.redirecting_hosts", written.quirks.redirecting_hosts.clone());
-    let exchange_timeout = found
-        .span("exchange_timeout", written.exchange_timeout.as_deref(), EXCHANGE_TIMEOUT_MAX)
-        .unwrap_or(EXCHANGE_TIMEOUT);
-    if exchange_timeout < EXCHANGE_TIMEOUT_MIN {
-        found.note("exchange_timeout", "is shorter than 1s", "write 1s to 120s");
-    }
+    let (exchange_timeout, retry_ceiling) = found.times(&written);
     let lifetimes = Lifetimes {
         access_default: found.life("access_default", written.lifetimes.access_default.as_deref(), ACCESS_MAX),
         refresh_idle: found.life("refresh_idle", written.lifetimes.refresh_idle.as_deref(), REFRESH_MAX),
@@ -94,6 +92,7 @@ pub(super) fn profile(written: Written) -> Result<Profile, Vec<Mistake>> {
             redirecting_hosts,
         },
         exchange_timeout,
+        retry_ceiling,
         errors: written.errors,
         bootstrap_errors: written.bootstrap_errors,
         sources: written.sources,
@@ -206,6 +205,23 @@ impl Findings {
                 None
             }
         }
+    }
+
+    /// How long a request may take, and how long the pauses between two tries may grow.
+    fn times(&mut self, written: &Written) -> (Duration, Duration) {
+        let timeout = self
+            .span("exchange_timeout", written.exchange_timeout.as_deref(), EXCHANGE_TIMEOUT_MAX)
+            .unwrap_or(EXCHANGE_TIMEOUT);
+        if timeout < EXCHANGE_TIMEOUT_MIN {
+            self.note("exchange_timeout", "is shorter than 1s", "write 1s to 120s");
+        }
+        let ceiling = self
+            .span("retry_ceiling", written.retry_ceiling.as_deref(), RETRY_CEILING_MAX)
+            .unwrap_or(RETRY_CEILING_MIN);
+        if ceiling < RETRY_CEILING_MIN {
+            self.note("retry_ceiling", "is shorter than 1m", "write 1m to 1h");
+        }
+        (timeout, ceiling)
     }
 
     fn life(&mut self, key: &str, given: Option<&str>, most: Duration) -> Option<Duration> {

@@ -1,5 +1,5 @@
-//! Checks addresses that an answer names, before anything is sent there: what is not on the provider's list of
-//! hosts is refused, whoever says it.
+//! Checks addresses that an answer, a record or a caller names, before anything is sent there: what is not on the
+//! provider's list of hosts is refused, whoever says it.
 
 use crate::domain::{
     failure::{Evidence, harmless},
@@ -9,6 +9,14 @@ use url::Url;
 
 /// Longest address that is looked at, in bytes.
 const ADDRESS_MAX: usize = 256;
+
+/// A base URI as a caller gives it, in the form in which it is kept. The error says what to give instead.
+pub fn base_url(profile: &Profile, given: &str) -> Result<String, String> {
+    let refused = |_| {
+        format!("is not a base URL of an allowed host of {}: give https and one of its hosts", profile.name)
+    };
+    allowed(profile, given).map(|url| kept(&url)).map_err(refused)
+}
 
 /// Scheme, host and port of an address that may be sent secrets; its path and query are dropped.
 pub(super) fn allowed(profile: &Profile, given: &str) -> Result<Url, Evidence> {
@@ -34,12 +42,12 @@ pub(super) fn kept(base: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::profile::Catalogue;
+    use crate::provider::catalogue::Catalogue;
 
     #[test]
     fn geolocations_of_sap_concur_are_normalised() {
         let catalogue = Catalogue::built_in().unwrap();
-        let profile = catalogue.get(&"providers/sap-concur".parse().unwrap()).unwrap();
+        let profile = &*catalogue.get(&"providers/sap-concur".parse().unwrap()).unwrap();
         for (given, want) in [
             ("https://us2.api.concursolutions.com", "https://us2.api.concursolutions.com"),
             ("https://us.api.Concursolutions.com", "https://us.api.concursolutions.com"),
@@ -48,14 +56,14 @@ mod tests {
             ("https://eu2.api.concursolutions.com:443/?a=b#c", "https://eu2.api.concursolutions.com"),
             ("https://www-us2.api.concursolutions.com", "https://www-us2.api.concursolutions.com"),
         ] {
-            assert_eq!(allowed(profile, given).map(|url| kept(&url)), Ok(want.to_owned()), "{given}");
+            assert_eq!(base_url(profile, given), Ok(want.to_owned()), "{given}");
         }
     }
 
     #[test]
     fn hostile_geolocations_are_refused() {
         let catalogue = Catalogue::built_in().unwrap();
-        let profile = catalogue.get(&"providers/sap-concur".parse().unwrap()).unwrap();
+        let profile = &*catalogue.get(&"providers/sap-concur".parse().unwrap()).unwrap();
         let long = format!("https://us2.api.concursolutions.com/{}", "a".repeat(300));
         for given in [
             "",
@@ -89,6 +97,7 @@ mod tests {
             long.as_str(),
         ] {
             assert!(matches!(allowed(profile, given), Err(Evidence::HostRefused { .. })), "{given}");
+            assert!(base_url(profile, given).is_err_and(|problem| !problem.contains("evil")), "{given}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::domain::{
         Reuse, Revocation, Rotation, Rule, ScopeSeparator,
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use toml::{Table, Value};
 
 /// Largest profile file, in bytes.
@@ -31,7 +31,7 @@ const MERGED: [&str; 4] = ["errors", "bootstrap_errors", "lifetimes", "quirks"];
 /// All known providers.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    profiles: BTreeMap<ProviderName, Profile>,
+    profiles: BTreeMap<ProviderName, Arc<Profile>>,
     /// The profiles as written, for others to extend; templates too.
     written: BTreeMap<String, Table>,
 }
@@ -87,6 +87,7 @@ struct Written {
     #[serde(default)]
     quirks: WrittenQuirks,
     exchange_timeout: Option<String>,
+    retry_ceiling: Option<String>,
     #[serde(default)]
     errors: BTreeMap<String, Rule>,
     #[serde(default)]
@@ -132,13 +133,13 @@ impl Catalogue {
     }
 
     /// `None` for an unknown provider and for a template, which nothing can connect to.
-    pub fn get(&self, name: &ProviderName) -> Option<&Profile> {
-        self.profiles.get(name)
+    pub fn get(&self, name: &ProviderName) -> Option<Arc<Profile>> {
+        self.profiles.get(name).cloned()
     }
 
     /// All profiles that can be connected to, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.profiles.values()
+        self.profiles.values().map(Arc::as_ref)
     }
 
     fn add(&mut self, file: &str, text: &str) -> Result<(), ProfileError> {
@@ -191,7 +192,7 @@ impl Catalogue {
             self.written.insert(name.to_owned(), table.clone());
         }
         if let Some(profile) = profile {
-            self.profiles.insert(profile.name.clone(), profile);
+            self.profiles.insert(profile.name.clone(), Arc::new(profile));
         }
     }
 }
@@ -212,5 +213,5 @@ fn listed(mistakes: &[Mistake]) -> String {
 }
 
 #[cfg(test)]
-#[path = "profile_tests.rs"]
+#[path = "catalogue_tests.rs"]
 mod tests;

@@ -33,6 +33,7 @@ fn the_built_in_profiles_are_valid_and_the_template_is_no_provider() {
     assert!(catalogue.get(&name("generic-oauth2")).is_none());
     let concur = catalogue.get(&name("sap-concur")).unwrap();
     assert_eq!(concur.exchange_timeout, Duration::from_secs(60));
+    assert_eq!(concur.retry_ceiling, Duration::from_secs(300));
     assert_eq!(concur.refresh_expiry, RefreshExpiry::Epoch);
     assert_eq!(concur.revocation, Revocation::ConcurDelete);
     assert_eq!(concur.rotation, Rotation::Sometimes);
@@ -46,7 +47,7 @@ fn every_code_of_sap_concur_has_its_meaning() {
     type Meaning = (Class, Option<Reason>);
     use Class::{Client, Configuration, Down, Suspect};
     let catalogue = Catalogue::built_in().unwrap();
-    let concur = catalogue.get(&name("sap-concur")).unwrap();
+    let concur = &*catalogue.get(&name("sap-concur")).unwrap();
     let table: [(&[u32], Meaning, Meaning); 12] = [
         (&[108], (Suspect, None), (Suspect, None)),
         (&[53], (Suspect, Some(Reason::CompanyNotEnabled)), (Suspect, Some(Reason::CompanyNotEnabled))),
@@ -213,6 +214,8 @@ fn single_mistakes_are_found() {
         (ready("hosts = [\"a.example\", \"b.example:99999\"]"), "hosts"),
         (ready("exchange_timeout = \"999ms\""), "exchange_timeout"),
         (ready("exchange_timeout = \"25\""), "exchange_timeout"),
+        (ready("retry_ceiling = \"59s\""), "retry_ceiling"),
+        (ready("retry_ceiling = \"2h\""), "retry_ceiling"),
         (ready("exchange_timeout = \"18446744073709551615d\""), "exchange_timeout"),
         (ready("revocation = \"concur_delete\""), "dialect"),
         (ready("grants = [\"company_request_token\"]"), "dialect"),
