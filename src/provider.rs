@@ -2,7 +2,20 @@
 //! failure; knows neither the store nor the seal, and remembers nothing between two exchanges.
 
 pub mod catalogue;
+pub mod egress;
 pub mod hosts;
+
+mod answer;
+mod client_auth;
+mod concur;
+mod dialects;
+mod jwt;
+mod line;
+mod oauth2;
+#[cfg(test)]
+mod rig;
+
+pub use dialects::Providers;
 
 use crate::{
     clock::Timestamp,

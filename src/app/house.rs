@@ -18,8 +18,8 @@ use crate::{
     grpc::{self, Limits, Services},
     provider::{
         Provider, Providers,
+        catalogue::Catalogue,
         egress::{AddressPolicy, Egress},
-        profile::Catalogue,
     },
     seal::{self, FileKeyset, Kek},
     store::{

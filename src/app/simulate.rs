@@ -10,8 +10,9 @@ use std::sync::Arc;
 pub async fn simulate(options: SimulateOptions) -> anyhow::Result<()> {
     let stop = stopped()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let lifetime =
-        options.lifetime.map(|lifetime| serde_json::json!({ "access_token_seconds": lifetime.as_secs().max(1) }));
+    let lifetime = options
+        .lifetime
+        .map(|lifetime| serde_json::json!({ "access_token_seconds": lifetime.as_secs().max(1) }));
     match options.kind {
         SimulatorKind::Concur => {
             let mut wanted = concur::Options {

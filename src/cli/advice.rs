@@ -3,7 +3,7 @@
 
 use super::message;
 use crate::api::ErrorReason;
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// Commands that help, with `NAME` in place of the resource that the error is about.
 const COMMANDS: &[(ErrorReason, &str)] = &[
@@ -40,7 +40,7 @@ const COMMANDS: &[(ErrorReason, &str)] = &[
 ];
 
 /// What the comments of the proto say after `Do:`, by the number of the reason.
-static DOCUMENTED: LazyLock<HashMap<i32, String>> = LazyLock::new(documented);
+static DOCUMENTED: LazyLock<BTreeMap<i32, String>> = LazyLock::new(documented);
 
 /// `resource` is the name in the error, if any.
 pub(super) fn next_step(reason: ErrorReason, resource: Option<&str>) -> Option<String> {
@@ -57,8 +57,8 @@ fn is_name(given: &str) -> bool {
     given.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-/".contains(&b))
 }
 
-fn documented() -> HashMap<i32, String> {
-    let mut steps = HashMap::new();
+fn documented() -> BTreeMap<i32, String> {
+    let mut steps = BTreeMap::new();
     let Some(reasons) = message::pool().get_enum_by_name("bursar.v1.ErrorReason") else { return steps };
     let file = reasons.parent_file();
     let Some(comments) = &file.file_descriptor_proto().source_code_info else { return steps };

@@ -165,8 +165,9 @@ async fn yaml_keeps_a_long_token_on_one_line_and_text_that_looks_like_a_number_a
 async fn yaml_reads_back_as_what_json_says() {
     let tricky =
         ["yes", "null", "~", "1e3", "0x1f", "- a", "# x", "a: b", " a ", "a\nb", "'", "\"", "\\", "é\u{1b}"];
-    let labels = tricky.iter().enumerate().map(|(at, text)| (format!("k{at}"), (*text).to_owned())).collect();
-    let fake = Fake::new(move |_| Ok(Tenant { labels: HashMap::clone(&labels), ..Tenant::default() }));
+    let labels: std::collections::BTreeMap<_, _> =
+        tricky.iter().enumerate().map(|(at, text)| (format!("k{at}"), (*text).to_owned())).collect();
+    let fake = Fake::new(move |_| Ok(Tenant { labels: labels.clone(), ..Tenant::default() }));
     let json = fake.clone().run(&["tenant", "show", "tenants/demo", "--output", "json"]).await.out;
     let yaml = fake.run(&["tenant", "show", "tenants/demo", "--output", "yaml"]).await.out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -5,7 +5,7 @@ use crate::{
     domain::names::{NameError, TenantName},
 };
 use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// Resources that a list fetches unless told otherwise.
 const LIMIT_DEFAULT: u32 = 10_000;
@@ -60,7 +60,7 @@ pub(super) fn change<const N: usize>(flags: [&'static str; N]) -> ArgGroup {
 }
 
 /// As the messages hold them; of one key the last value counts.
-pub(super) fn labels(pairs: Vec<(String, String)>) -> HashMap<String, String> {
+pub(super) fn labels(pairs: Vec<(String, String)>) -> BTreeMap<String, String> {
     pairs.into_iter().collect()
 }
 

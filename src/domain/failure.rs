@@ -1,6 +1,6 @@
 //! What an exchange that brought no token means. One pure function classifies every outcome.
 
-use super::profile::{Profile, Rule};
+use super::profile::{ANY_OTHER_CODE, Profile, Rule};
 use std::time::Duration;
 
 /// Longest provider code or correlation id that is kept, in characters.
@@ -65,7 +65,7 @@ pub enum Evidence {
     HostRefused {
         host: String,
     },
-    /// 3xx: never followed.
+    /// 3xx, and no profile allows to follow it.
     Redirected {
         status: u16,
     },
@@ -123,6 +123,7 @@ pub enum Unusable {
     WiderScope,
     OtherPrincipal,
     Geolocation,
+    RepeatedField,
 }
 
 /// A failed exchange, judged. Carries nothing that a server could use to write into our logs.
@@ -169,7 +170,7 @@ pub fn classify(
         Evidence::HostRefused { .. } => (Class::Policy, "address is not among the provider's allowed hosts"),
         Evidence::Redirected { status } => {
             failure.status = Some(*status);
-            (Class::Policy, "server answered with a redirect, which is never followed")
+            (Class::Policy, "server answered with a redirect that is not followed")
         }
         Evidence::Unreadable { status, trouble } => {
             failure.status = Some(*status);
@@ -194,18 +195,22 @@ fn rule_of(profile: &Profile, stage: Stage, refusal: &Refusal) -> Rule {
         Stage::Bootstrap => &[&profile.bootstrap_errors, &profile.errors],
         Stage::Steady => &[&profile.errors],
     };
-    let named = |code: &Option<String>| {
-        code.as_deref().and_then(|code| tables.iter().find_map(|table| table.get(code).copied()))
-    };
+    let named =
+        |code: Option<&str>| code.and_then(|code| tables.iter().find_map(|table| table.get(code).copied()));
     // A throttled or failing server may wrap any text: its status speaks first.
     let by_status = match refusal.status {
         429 => Some(Class::Throttled),
         408 | 500..=599 => Some(Class::Down),
         _ => None,
     };
-    named(&refusal.code)
+    let other_code = refusal.code.as_ref().map(|_| ANY_OTHER_CODE);
+    // What is not JSON may come from something in front of the server, which knows nothing of grants.
+    let bare_status = (refusal.body == Body::Json).then(|| format!("http_{}", refusal.status));
+    named(refusal.code.as_deref())
         .or_else(|| by_status.map(Rule::of))
-        .or_else(|| named(&refusal.error))
+        .or_else(|| named(other_code))
+        .or_else(|| named(refusal.error.as_deref()))
+        .or_else(|| named(bare_status.as_deref()))
         .unwrap_or_else(|| Rule::of(by_rfc_6749(refusal)))
 }
 
@@ -268,6 +273,7 @@ impl Unusable {
             Self::WiderScope => "answer grants more scopes than were asked for",
             Self::OtherPrincipal => "answer is for another principal",
             Self::Geolocation => "answer names an API base URL that is not allowed",
+            Self::RepeatedField => "answer gives the same field twice",
         }
     }
 }

@@ -1,1 +1,152 @@
 //! Table of outcomes. The Concur codes are tested beside their profile.
+
+use super::*;
+use crate::domain::profile::{
+    ClientAuth, Dialect, GrantKind, Lifetimes, Overlap, Quirks, RefreshExpiry, Reuse, Revocation, Rotation,
+};
+use std::collections::BTreeMap;
+
+fn profile(errors: &[(&str, Rule)], bootstrap_errors: &[(&str, Rule)]) -> Profile {
+    let table = |rules: &[(&str, Rule)]| -> BTreeMap<String, Rule> {
+        rules.iter().map(|(code, rule)| ((*code).to_owned(), *rule)).collect()
+    };
+    Profile {
+        name: "providers/p".parse().unwrap(),
+        display_name: "P".into(),
+        dialect: Dialect::Rfc6749,
+        issuer: None,
+        token_endpoint: None,
+        revocation_endpoint: None,
+        revocation: Revocation::None,
+        data_centers: BTreeMap::new(),
+        bootstrap_at: None,
+        hosts: vec![],
+        client_auth: vec![ClientAuth::ClientSecretBasic],
+        grants: vec![GrantKind::RefreshToken],
+        rotation: Rotation::Unknown,
+        reuse: Reuse::Unknown,
+        overlap: Overlap::OldAccessTokenSurvives,
+        grace: Duration::ZERO,
+        refresh_expiry: RefreshExpiry::None,
+        lifetimes: Lifetimes::default(),
+        quirks: Quirks::default(),
+        exchange_timeout: Duration::from_secs(25),
+        retry_ceiling: Duration::from_secs(60),
+        errors: table(errors),
+        bootstrap_errors: table(bootstrap_errors),
+        sources: vec![],
+    }
+}
+
+fn refused(status: u16, code: &str, error: &str, body: Body) -> Evidence {
+    let given = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+    Evidence::Refused(Refusal { status, error: given(error), code: given(code), retry_after: None, body })
+}
+
+fn class(profile: &Profile, evidence: &Evidence) -> Class {
+    classify(profile, Stage::Steady, evidence, None).class
+}
+
+#[test]
+fn what_is_not_a_refusal_is_judged_by_what_is_known_of_the_request() {
+    let plain = profile(&[], &[]);
+    for trouble in [Trouble::Dns, Trouble::Connect, Trouble::Tls, Trouble::Timeout] {
+        assert_eq!(class(&plain, &Evidence::NotSent(trouble)), Class::NotSent);
+    }
+    for trouble in [Trouble::Timeout, Trouble::Reset, Trouble::Truncated, Trouble::Other] {
+        assert_eq!(class(&plain, &Evidence::Lost(trouble)), Class::Ambiguous);
+    }
+    let unreadable = Evidence::Unreadable { status: 200, trouble: Trouble::NotJson };
+    assert_eq!(class(&plain, &unreadable), Class::Ambiguous);
+    assert_eq!(class(&plain, &Evidence::Unusable(Unusable::Lifetime)), Class::Malformed);
+    assert_eq!(class(&plain, &Evidence::Redirected { status: 302 }), Class::Policy);
+    assert_eq!(class(&plain, &Evidence::HostRefused { host: "h".into() }), Class::Policy);
+}
+
+#[test]
+fn refusals_without_a_rule_are_judged_by_status_then_rfc_6749() {
+    let plain = profile(&[], &[]);
+    let (json, other) = (Body::Json, Body::Other);
+    for (status, error, body, want) in [
+        (400, "invalid_grant", json, Class::Suspect),
+        (401, "invalid_grant", json, Class::Suspect),
+        (401, "invalid_client", json, Class::Client),
+        (400, "unauthorized_client", json, Class::Client),
+        (400, "invalid_request", json, Class::Configuration),
+        (400, "invalid_scope", json, Class::Configuration),
+        (400, "unsupported_grant_type", json, Class::Configuration),
+        (400, "never_heard_of", json, Class::Configuration),
+        (400, "slow_down", json, Class::Throttled),
+        (400, "temporarily_unavailable", json, Class::Down),
+        (400, "server_error", json, Class::Down),
+        (429, "invalid_grant", json, Class::Throttled),
+        (408, "invalid_grant", json, Class::Down),
+        (500, "invalid_grant", json, Class::Down),
+        (503, "invalid_client", json, Class::Down),
+        (599, "", other, Class::Down),
+        (401, "", json, Class::Client),
+        (401, "", other, Class::Down),
+        (403, "", json, Class::Configuration),
+        (403, "", other, Class::Down),
+        (400, "", json, Class::Configuration),
+        (404, "", other, Class::Configuration),
+    ] {
+        assert_eq!(class(&plain, &refused(status, "", error, body)), want, "{status} {error} {body:?}");
+    }
+}
+
+#[test]
+fn rules_are_asked_from_the_most_telling_to_the_least() {
+    let suspect = Rule { class: Class::Suspect, reason: Some(Reason::CompanyNotEnabled) };
+    let ruled = profile(
+        &[
+            ("7", Rule::of(Class::Client)),
+            ("*", Rule::of(Class::Configuration)),
+            ("bad_token", Rule::of(Class::Suspect)),
+            ("http_403", suspect),
+        ],
+        &[("7", Rule::of(Class::Suspect))],
+    );
+    let json = Body::Json;
+    for (status, code, error, body, want) in [
+        // The server's own code stands above all, even in a 5xx.
+        (400, "7", "invalid_grant", json, Class::Client),
+        (500, "7", "", json, Class::Client),
+        (429, "7", "", json, Class::Client),
+        // A code that nobody knows ends nothing, whatever word stands beside it; but a failing server is a failing server.
+        (400, "8", "invalid_grant", json, Class::Configuration),
+        (400, "8", "bad_token", json, Class::Configuration),
+        (500, "8", "bad_token", json, Class::Down),
+        // Then the profile's words, and its statuses where there is JSON.
+        (400, "", "bad_token", json, Class::Suspect),
+        (500, "", "bad_token", json, Class::Down),
+        (403, "", "bad_token", json, Class::Suspect),
+        (403, "", "access_denied", json, Class::Suspect),
+        (403, "", "", Body::Other, Class::Down),
+        (400, "", "invalid_client", json, Class::Client),
+    ] {
+        assert_eq!(
+            class(&ruled, &refused(status, code, error, body)),
+            want,
+            "{status} {code} {error} {body:?}"
+        );
+    }
+    let evidence = refused(400, "7", "", json);
+    assert_eq!(classify(&ruled, Stage::Bootstrap, &evidence, None).class, Class::Suspect);
+    let forbidden = classify(&ruled, Stage::Bootstrap, &refused(403, "", "", json), None);
+    assert_eq!((forbidden.class, forbidden.reason), (Class::Suspect, Some(Reason::CompanyNotEnabled)));
+}
+
+#[test]
+fn a_failure_carries_harmless_words_only() {
+    let plain = profile(&[], &[]);
+    let evidence = refused(400, "7\u{1b}[31m\ncanary", "invalid_grant", Body::Json);
+    let failure = classify(&plain, Stage::Steady, &evidence, Some("id\r\nSet-Cookie: x"));
+    assert_eq!(failure.code.as_deref(), Some("731mcanary"));
+    assert_eq!(failure.correlation_id.as_deref(), Some("idSet-Cookie:x"));
+    assert_eq!(harmless(&"a".repeat(1000)).unwrap().len(), CODE_MAX);
+    assert_eq!(harmless(" \n\u{202e}"), None);
+    // Where the code is not printable at all, the word stands in for it.
+    let failure = classify(&plain, Stage::Steady, &refused(400, "\n", "invalid_grant", Body::Json), None);
+    assert_eq!(failure.code.as_deref(), Some("invalid_grant"));
+}
