@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).open_files(public_files()?)?;
+    compiler.include_imports(true).include_source_info(true).open_files(public_files()?)?;
     let api = compiler.file_descriptor_set();
     fs::write(out.join("api_descriptor.bin"), api.encode_to_vec())?;
     let redacted = redacted(&compiler.descriptor_pool());

@@ -157,11 +157,11 @@ impl Broker {
             Found::Doubtful(copy) => Some(copy),
             Found::Nothing => None,
         };
-        let epoch = self.warm.epoch();
+        let watch = self.warm.watch(name);
         match (self.ledger.read::<Connection>(name).await, doubtful) {
             (Ok(Some(loaded)), _) => {
                 let loaded = Arc::new(loaded);
-                self.warm.keep(epoch, &loaded);
+                self.warm.keep(watch, &loaded);
                 Ok((loaded, None))
             }
             (Ok(None) | Err(StoreError::NoKeys { .. }), _) => {

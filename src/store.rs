@@ -102,9 +102,11 @@ pub struct Due {
 /// What the change feed tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// This document was written (or deleted) at this version. Notices of one document come in the order of
-    /// its writes; those of different documents in any.
+    /// This document was written at this version. Notices of one document come in the order of its writes;
+    /// those of different documents in any.
     Changed { key: Key, version: Version },
+    /// This document is gone. Made anew, it counts from 1 again, so no version could say it.
+    Deleted { key: Key },
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
     /// Always the first notice of a feed, and again after each reconnect.
     Gap,

@@ -9,7 +9,7 @@ use crate::{
         bells::Bells,
         follower::Follower,
         keys::Keyring,
-        refresher::{Parts, Refresher},
+        refresher::{Board, Parts, Refresher},
         scheduler::Scheduler,
         warm::WarmCopies,
     },
@@ -81,7 +81,7 @@ impl House {
             warm: warm.clone(),
             bells: bells.clone(),
             tasks: TaskTracker::new(),
-            board: Default::default(),
+            board: Board::default(),
             slots: Semaphore::new(config.refresh.concurrency),
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
@@ -150,7 +150,7 @@ impl House {
         let mut serving = std::pin::pin!(serving);
         let served = tokio::select! {
             served = serving.as_mut() => served,
-            () = async { shutdown.cancelled().await; tokio::time::sleep(self.grace - LAST_RESERVE).await } => {
+            () = async { shutdown.cancelled().await; tokio::time::sleep(self.grace.saturating_sub(LAST_RESERVE)).await } => {
                 tracing::warn!("calls still open after the grace period were cut off");
                 Ok(())
             }

@@ -28,6 +28,12 @@ impl Follower {
                         self.bells.ring(&name);
                     }
                 }
+                Some(Notice::Deleted { key }) => {
+                    if let Some(name) = Connection::name_of(&key) {
+                        self.warm.forget(&name);
+                        self.bells.ring(&name);
+                    }
+                }
                 Some(Notice::Gap) => {
                     self.warm.doubt_all();
                     self.bells.ring_all();

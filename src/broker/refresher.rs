@@ -1,7 +1,11 @@
 //! One exchange per connection: claim, exchange, commit, in a task of its own that is finished even if nobody
 //! waits for it. Decides nothing about tokens: transitions do.
 
-use super::{bells::Bells, keys::Keyring, warm::WarmCopies};
+use super::{
+    bells::Bells,
+    keys::Keyring,
+    warm::{WarmCopies, Watch},
+};
 use crate::{
     domain::{
         attempt::{Ask, Renewal, Seen},
@@ -183,11 +187,12 @@ impl Parts {
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
 
+            let watch = self.warm.watch(name);
             let prepared = self.prepare(name, ask).await?;
             let open = |now| self.attempt(&prepared.profile, seen, now);
             match self.ledger.claim(name, seen, ask, &prepared.profile, open).await? {
                 Claimed::Yours(claim) => return self.exchange(*claim, prepared, grant.take()).await,
-                Claimed::Moved(loaded) => return Ok(self.kept(*loaded)),
+                Claimed::Moved(loaded) => return Ok(self.kept(watch, *loaded)),
                 Claimed::Held { until } => return Err(self.held(name, until).await),
                 Claimed::Ended(state) => return Err(RefreshError::Ended(state)),
                 Claimed::Busy { until } => {
@@ -209,10 +214,11 @@ impl Parts {
         name: &ConnectionName,
         seen: Seen,
     ) -> Result<Option<Outcome>, RefreshError> {
+        let watch = self.warm.watch(name);
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
         let (record, now) = (&loaded.record, self.ledger.now());
         if record.seen() != seen {
-            return Ok(Some(Ok(self.kept(loaded))));
+            return Ok(Some(Ok(self.kept(watch, loaded))));
         }
         if record.live_attempt(now.store).is_some() {
             return Ok(None);
@@ -334,9 +340,9 @@ impl Parts {
         let correlation_id = answer.correlation_id.clone();
         let unusable = answer.access.as_ref().err().cloned();
         let renewal = renewal(claim, prepared, spent, answer)?;
-        let epoch = self.warm.epoch();
-        let committed = self.commit(claim, &renewal).await;
         let name = &claim.connection().name;
+        let watch = self.warm.watch(name);
+        let committed = self.commit(claim, &renewal).await;
         match committed {
             Committed::Done(loaded) => {
                 self.release_client(&prepared.client).await;
@@ -346,17 +352,17 @@ impl Parts {
                         correlation_id, detail = failure.detail,
                         "provider answered with success but without a usable token; its refresh token is kept"
                     );
-                    self.warm.keep(epoch, &Arc::new(*loaded));
+                    self.kept(watch, *loaded);
                     return Err(RefreshError::Failed(failure));
                 }
                 told_of_success(&loaded.record, correlation_id.as_deref());
-                Ok(self.kept(*loaded))
+                Ok(self.kept(watch, *loaded))
             }
             // The place for siblings: another answer of the same consent came first, and this one is good too.
             Committed::Superseded(loaded) => {
                 tracing::warn!(connection = %name, generation = loaded.record.generation, correlation_id,
                     "another answer was committed first; this one is dropped");
-                Ok(self.kept(*loaded))
+                Ok(self.kept(watch, *loaded))
             }
             // The place for orphans: what cannot be kept is to be revoked at the provider.
             Committed::Orphaned => {
@@ -397,11 +403,12 @@ impl Parts {
         }
         let mut pause = COMMIT_PAUSE;
         for turn in 0..FAIL_TRIES {
+            let watch = self.warm.watch(&claim.connection().name);
             match self.ledger.fail(claim, failure, &prepared.profile).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(loaded)) => {
                     told_of_failure(&loaded.record, failure);
-                    self.kept(loaded);
+                    self.kept(watch, loaded);
                     return Ok(());
                 }
                 Err(StoreError::Unavailable { .. }) => {}
@@ -468,9 +475,9 @@ impl Parts {
         }
     }
 
-    fn kept(&self, loaded: Loaded<Connection>) -> Arc<Loaded<Connection>> {
+    fn kept(&self, watch: Watch, loaded: Loaded<Connection>) -> Arc<Loaded<Connection>> {
         let loaded = Arc::new(loaded);
-        self.warm.keep(self.warm.epoch(), &loaded);
+        self.warm.keep(watch, &loaded);
         loaded
     }
 }

@@ -6,18 +6,26 @@ use crate::{
     store::{Version, ledger::Loaded},
 };
 use quick_cache::sync::Cache;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Most connections that are kept warm; some 2 KiB each.
 const COPIES_MAX: usize = 250_000;
+/// Over how many counters the news of all connections is spread.
+const STRIPES: usize = 1024;
 
 pub struct WarmCopies {
     copies: Cache<ConnectionName, Arc<Copy>>,
     /// Raised whenever changes may have been missed. Copies of an older epoch are in doubt.
     epoch: AtomicU64,
+    /// Counts the news of each stripe of names: what was loaded while there was news is not kept.
+    news: Box<[AtomicU64]>,
+    hasher: RandomState,
 }
 
 struct Copy {
@@ -36,13 +44,21 @@ pub enum Found {
     Nothing,
 }
 
-/// Taken before a read, so that a change told during the read is not overlooked.
+/// Taken before a read or write whose result is to be kept: a change that is told meanwhile is not overlooked.
 #[derive(Debug, Clone, Copy)]
-pub struct Epoch(u64);
+pub struct Watch {
+    epoch: u64,
+    news: u64,
+}
 
 impl Default for WarmCopies {
     fn default() -> Self {
-        Self { copies: Cache::new(COPIES_MAX), epoch: AtomicU64::new(0) }
+        Self {
+            copies: Cache::new(COPIES_MAX),
+            epoch: AtomicU64::new(0),
+            news: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
     }
 }
 
@@ -54,26 +70,31 @@ impl WarmCopies {
         if current { Found::Current(copy.loaded.clone()) } else { Found::Doubtful(copy.loaded.clone()) }
     }
 
-    pub fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Acquire))
+    pub fn watch(&self, name: &ConnectionName) -> Watch {
+        Watch { epoch: self.epoch.load(Ordering::Acquire), news: self.stripe(name).load(Ordering::Acquire) }
     }
 
-    /// Keeps what was read since `epoch` was taken, unless something newer is here already.
-    pub fn keep(&self, epoch: Epoch, loaded: &Arc<Loaded<Connection>>) {
+    /// Keeps what came of a read or write that began after `watch` was taken; nothing, if there was news of it
+    /// meanwhile or something newer is here already.
+    pub fn keep(&self, watch: Watch, loaded: &Arc<Loaded<Connection>>) {
         let name = &loaded.record.name;
-        let mut told = 0;
-        if let Some(present) = self.copies.peek(name) {
-            if present.loaded.record.uid == loaded.record.uid && present.loaded.version > loaded.version {
-                return;
-            }
-            told = present.told.load(Ordering::Acquire);
+        let newer = |copy: Arc<Copy>| {
+            copy.loaded.record.uid == loaded.record.uid && copy.loaded.version > loaded.version
+        };
+        if self.copies.peek(name).is_some_and(newer) {
+            return;
         }
-        let copy = Copy { epoch: epoch.0, told: AtomicU64::new(told), loaded: loaded.clone() };
+        let copy = Copy { epoch: watch.epoch, told: AtomicU64::new(0), loaded: loaded.clone() };
         self.copies.insert(name.clone(), Arc::new(copy));
+        // Looked at after the copy is in place: news that comes from here on finds the copy.
+        if self.stripe(name).load(Ordering::Acquire) != watch.news {
+            self.doubt(name);
+        }
     }
 
     /// The feed told of a write.
     pub fn told(&self, name: &ConnectionName, version: Version) {
+        self.stripe(name).fetch_add(1, Ordering::AcqRel);
         if let Some(copy) = self.copies.peek(name) {
             copy.told.fetch_max(version.0, Ordering::AcqRel);
         }
@@ -81,11 +102,23 @@ impl WarmCopies {
 
     /// It is gone from the store.
     pub fn forget(&self, name: &ConnectionName) {
+        self.stripe(name).fetch_add(1, Ordering::AcqRel);
         self.copies.remove(name);
     }
 
     /// Changes may have been missed: every copy is in doubt.
     pub fn doubt_all(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn doubt(&self, name: &ConnectionName) {
+        if let Some(copy) = self.copies.peek(name) {
+            copy.told.store(u64::MAX, Ordering::Release);
+        }
+    }
+
+    fn stripe(&self, name: &ConnectionName) -> &AtomicU64 {
+        let at = self.hasher.hash_one(name) % STRIPES as u64;
+        &self.news[usize::try_from(at).unwrap_or(0)]
     }
 }

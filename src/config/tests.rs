@@ -139,14 +139,14 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
 #[test]
 fn the_keys_of_redis_make_a_redis_store() {
     let text = "[store]\nkind = \"redis\"\n[store.redis]\nurl = \"redis://10.0.0.7:6380/2\"\nusername = \"app\"\n\
-                password_file = \"/k/password\"\nshards = 256\n[keys]\nkeyset_file = \"/k/keyset\"\n";
+                password_file = \"/k/password\"\nshards = 64\n[keys]\nkeyset_file = \"/k/keyset\"\n";
     for ending in ["", "\n", "\r\n"] {
         let files = Shelf::new().with("/k/password", format!("pass word{ending}"), OURS);
         let config = load_with(text, &[], &files).unwrap();
         let Store::Redis(redis) = &config.store else { panic!("{config:?}") };
         assert_eq!(redis.url.as_str(), "redis://10.0.0.7:6380/2");
         assert_eq!(redis.password.as_ref().map(Secret::expose), Some("pass word"));
-        assert_eq!((redis.username.as_deref(), redis.shards), (Some("app"), 256));
+        assert_eq!((redis.username.as_deref(), redis.shards), (Some("app"), 64));
         assert_eq!(redis.namespace.as_str(), "bursar");
         assert!(!format!("{config:?}").contains("pass word"));
         assert!(!format!("{config:?}").contains(CANARY));

@@ -4,7 +4,7 @@
 --
 -- KEYS: document, due queue, names, feed (all of one shard).
 -- ARGV: 1 expected version (8 bytes; empty: absent)  2 new value (version and body; empty: delete)
---       3 due time in ms (empty: none)  4 document key  5 version for the notice  6 notices to keep
+--       3 due time in ms (empty: none)  4 document key  5 version for the notice (0: deleted)  6 notices to keep
 -- Returns {1 written | 0 conflict, what is there on conflict, seconds, microseconds}.
 
 local now = redis.call('TIME')

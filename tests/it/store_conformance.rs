@@ -137,7 +137,7 @@ async fn heard_of_each(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Notice> {
         notices.push(heard(feed).await);
     }
     notices.sort_by_key(|notice| match notice {
-        Notice::Changed { key, .. } => Some(key.clone()),
+        Notice::Changed { key, .. } | Notice::Deleted { key } => Some(key.clone()),
         Notice::Gap => None,
     });
     notices

@@ -21,7 +21,7 @@ use crate::{
         records::CONNECTIONS,
     },
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A connection whose creator vanished before its first exchange is taken up after this long.
 const TAKEN_UP_AFTER: Duration = Duration::from_secs(30);
@@ -298,6 +298,7 @@ impl Admin {
         change: impl Fn(&mut Connection, Moment) -> Result<(), AdminError>,
     ) -> Result<Connection, AdminError> {
         self.connection(name).await?;
+        let watch = self.warm.watch(name);
         let changed = self.ledger.amend(
             name,
             || missing(name),
@@ -307,7 +308,7 @@ impl Admin {
             },
         );
         let changed = changed.await?;
-        self.warm.keep(self.warm.epoch(), &std::sync::Arc::new(changed.clone()));
+        self.warm.keep(watch, &Arc::new(changed.clone()));
         Ok(changed.record)
     }
 

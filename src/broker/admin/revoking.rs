@@ -66,6 +66,7 @@ impl Admin {
         name: &ConnectionName,
         step: fn(&mut Connection, crate::domain::lifecycle::Moment),
     ) -> Result<Arc<Loaded<Connection>>, AdminError> {
+        let watch = self.warm.watch(name);
         let changed = self.ledger.amend(
             name,
             || missing(name),
@@ -75,7 +76,7 @@ impl Admin {
             },
         );
         let changed = Arc::new(changed.await?);
-        self.warm.keep(self.warm.epoch(), &changed);
+        self.warm.keep(watch, &changed);
         Ok(changed)
     }
 

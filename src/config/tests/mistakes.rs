@@ -182,10 +182,10 @@ const REDIS: &[Case] = &[
     ("namespace = \"A\"", "store.redis.namespace", "is not a label", LABEL),
     ("namespace = \"\"", "store.redis.namespace", "is not a label", LABEL),
     (
-        "shards = 257",
+        "shards = 65",
         "store.redis.shards",
-        "`257` is out of bounds",
-        "write a whole number from 1 to 256, without quotes",
+        "`65` is out of bounds",
+        "write a whole number from 1 to 64, without quotes",
     ),
     (
         "username = \"app\"",

@@ -2,7 +2,7 @@
 //! are told. One sync to disk thereby serves many writers. Never has two transactions open at once.
 
 use super::{
-    super::{Change, Dated, Notice, StoreError, Swapped},
+    super::{Change, Dated, Notice, StoreError, Swapped, Then},
     tables,
 };
 use crate::clock::{Clock, Timestamp};
@@ -93,7 +93,11 @@ impl Desk {
             // Feeds hear in the order of the commits: nobody else writes before this returns.
             for (change, swapped) in changes.iter().zip(written.iter().flatten()) {
                 if let Swapped::Done(version) = swapped {
-                    let notice = Notice::Changed { key: change.key.clone(), version: *version };
+                    let key = change.key.clone();
+                    let notice = match change.then {
+                        Then::Put { .. } => Notice::Changed { key, version: *version },
+                        Then::Delete => Notice::Deleted { key },
+                    };
                     // An error means that nobody listens.
                     let _ = self.notices.send(notice);
                 }

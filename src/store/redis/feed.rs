@@ -28,6 +28,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The pause before dialing again: doubles from the one to the other.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// What stands for a version in the notice of a delete.
+pub(super) const DELETED: u64 = 0;
+
 /// The id of a notice in its stream: when the stream was born, and a number without holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Id {
@@ -233,8 +236,11 @@ fn entry_of(entry: Value) -> Option<(Id, Notice)> {
 fn notice_of(fields: &[String]) -> Option<Notice> {
     let [k, key, v, version] = fields else { return None };
     let named = k == "k" && v == "v";
-    let notice =
-        Notice::Changed { key: Key::new(key.as_str()).ok()?, version: Version(version.parse().ok()?) };
+    let key = Key::new(key.as_str()).ok()?;
+    let notice = match version.parse().ok()? {
+        DELETED => Notice::Deleted { key },
+        version => Notice::Changed { key, version: Version(version) },
+    };
     named.then_some(notice)
 }
 
@@ -284,6 +290,9 @@ mod tests {
         let good = entry("5-1", &["k", "a", "v", "3"]);
         let want = Notice::Changed { key: Key::new("a").unwrap(), version: Version(3) };
         assert_eq!(entry_of(good), Some((Id { born: 5, number: 1 }, want)));
+        let gone = Notice::Deleted { key: Key::new("a").unwrap() };
+        let entry_gone = entry("5-1", &["k", "a", "v", "0"]);
+        assert_eq!(entry_of(entry_gone), Some((Id { born: 5, number: 1 }, gone)));
         let strange =
             [["k", "a", "v", "x"].as_slice(), &["k", "a b", "v", "3"], &["v", "a", "k", "3"], &["k", "a"]];
         for fields in strange {

@@ -56,16 +56,16 @@ fn call(command: &str, script: &str, layout: &Layout, change: &Change) -> Pipeli
         Expect::At(version) => version.0.to_be_bytes().to_vec(),
     };
     let version = written_version(change);
-    let (value, due) = match &change.then {
-        Then::Put { body, due } => (layout::encode(version, body), due.map(layout::due_score)),
-        Then::Delete => (Vec::new(), None),
+    let (value, due, noticed) = match &change.then {
+        Then::Put { body, due } => (layout::encode(version, body), due.map(layout::due_score), version.0),
+        Then::Delete => (Vec::new(), None, super::feed::DELETED),
     };
     let mut pipeline = Pipeline::with_capacity(1);
     let call = pipeline.cmd(command).arg(script).arg(4);
     call.arg(layout.document(&change.key)).arg(layout.due(shard));
     call.arg(layout.names(shard)).arg(layout.feed(shard));
     call.arg(expected).arg(value).arg(due.unwrap_or_default());
-    call.arg(change.key.as_str()).arg(version.0).arg(FEED_KEPT);
+    call.arg(change.key.as_str()).arg(noticed).arg(FEED_KEPT);
     pipeline
 }
 

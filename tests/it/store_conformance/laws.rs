@@ -231,13 +231,14 @@ pub(super) async fn a_feed_starts_with_a_gap_and_then_tells_every_change_in_orde
         }
         swap(&*store, delete(name, 5)).await;
         create(&*store, name, b"", None).await;
-        let versions = [1, 2, 3, 4, 5, 5, 1];
-        want.insert(name.to_owned(), versions.map(|version| changed(name, version)).to_vec());
+        let mut notices = [1, 2, 3, 4, 5, 1].map(|version| changed(name, version)).to_vec();
+        notices.insert(5, Notice::Deleted { key: key(name) });
+        want.insert(name.to_owned(), notices);
     }
     let mut got: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
     for _ in 0..21 {
         let notice = heard(&mut feed).await;
-        let Notice::Changed { key, .. } = &notice else { panic!("{notice:?}") };
+        let (Notice::Changed { key, .. } | Notice::Deleted { key }) = &notice else { panic!("{notice:?}") };
         got.entry(key.to_string()).or_default().push(notice);
     }
     assert_eq!(got, want);
