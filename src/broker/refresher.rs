@@ -1,6 +1,9 @@
 //! One exchange per connection: claim, exchange, commit, in a task of its own that is finished even if nobody
 //! waits for it. Decides nothing about tokens: transitions do.
 
+mod exchange;
+mod failing;
+
 use super::{
     bells::Bells,
     keys::Keyring,
@@ -8,21 +11,19 @@ use super::{
 };
 use crate::{
     domain::{
-        attempt::{Ask, Renewal, Seen},
-        client::{Client, Hold},
-        connection::{Attempt, Connection, LastFailure, State, Token},
-        failure::{Class, Evidence, Failure, Trouble, classify},
-        lifecycle::{Moment, jittered, points},
+        attempt::{Ask, Seen},
+        client::Client,
+        connection::{Attempt, Connection, LastFailure, State},
+        failure::Failure,
+        lifecycle::Moment,
         names::{ClientName, ConnectionName, ProviderName},
-        profile::{GrantKind, Profile},
-        token::{PreviousRefreshToken, RefreshToken, Sealable},
+        profile::Profile,
     },
-    provider::{Answer, ClientIdentity, Exchange, Grant, Issued, Provider, catalogue::Catalogue},
-    seal::{OwnerKeys, Place, SealError},
+    provider::{ClientIdentity, Grant, Provider, catalogue::Catalogue},
+    seal::SealError,
     store::{
         StoreError,
-        claim::Claim,
-        ledger::{Claimed, Committed, Ledger, Loaded},
+        ledger::{Claimed, Ledger, Loaded},
     },
 };
 use futures_util::{
@@ -37,14 +38,8 @@ use uuid::Uuid;
 
 /// How often a flight asks again for the claim, after waiting for others or losing a race.
 const TURNS_MAX: u32 = 8;
-/// Pauses between tries to commit an answer that is held in memory: from this, doubling, to the next.
+/// The first pause between tries to write to a store that does not answer; it doubles from there.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
-const COMMIT_PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Tries to write down a failure. When all fail, the attempt's lease ends by itself.
-const FAIL_TRIES: u32 = 5;
-/// First and longest time that a refused client's connections wait.
-const HOLD: Duration = Duration::from_secs(30);
-const HOLD_MAX: Duration = Duration::from_mins(15);
 
 #[derive(Clone)]
 pub struct Refresher {
@@ -104,14 +99,6 @@ pub enum RefreshError {
     /// The task ended without an outcome: it panicked or the runtime shut down. The lease ends by itself.
     #[error("refresh ended without an outcome")]
     Lost,
-}
-
-/// All that an exchange needs, loaded before the claim, so that nothing but the exchange itself can fail after it.
-struct Prepared {
-    profile: Arc<Profile>,
-    client: Loaded<Client>,
-    identity: ClientIdentity,
-    keys: OwnerKeys,
 }
 
 impl Refresher {
@@ -247,376 +234,10 @@ impl Parts {
         }
     }
 
-    async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
-        let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
-        let connection = &loaded.record;
-        let profile = self
-            .catalogue
-            .get(&connection.provider)
-            .ok_or_else(|| RefreshError::NoProfile(connection.provider.clone()))?;
-        let client = self
-            .ledger
-            .read::<Client>(&connection.client)
-            .await?
-            .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
-        let now = self.ledger.now();
-        if let Some(hold) = client.record.held(now.store).filter(|_| ask != Ask::Operator) {
-            return Err(self.postpone(connection, hold, now).await);
-        }
-        let keys = self.keys.keys(&connection.name.owner()).await?;
-        let identity = self.identity(&client.record).await?;
-        Ok(Prepared { profile, client, identity, keys })
-    }
-
-    /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
-    async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
-        let until = hold.until;
-        let failure = Some(LastFailure {
-            class: Class::Client,
-            code: hold.code.clone(),
-            correlation_id: hold.correlation_id.clone(),
-            at: hold.at,
-        });
-        if connection.due.is_some_and(|due| due < until) {
-            let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
-            let waits = self.ledger.amend(
-                &connection.name,
-                || RefreshError::Gone,
-                |record: &mut Connection, _| {
-                    record.postponed(until.plus(spread));
-                    Ok(())
-                },
-            );
-            if let Err(err) = waits.await {
-                return err;
-            }
-        }
-        RefreshError::Held { at: now, until, failure }
-    }
-
-    async fn identity(&self, client: &Client) -> Result<ClientIdentity, RefreshError> {
-        let keys = self.keys.keys(&client.name.owner).await?;
-        let resource = client.name.to_string();
-        let mut secrets = Vec::new();
-        for (family, sealed) in client.active_secrets() {
-            let place = Place { resource: &resource, family, generation: 0 };
-            secrets.push(keys.open(&place, sealed).map_err(SealError::from)?);
-        }
-        Ok(ClientIdentity { client_id: client.client_id.clone(), auth: client.auth, secrets })
-    }
-
-    async fn exchange(&self, claim: Claim, prepared: Prepared, one_time: Option<Grant>) -> Outcome {
-        let connection = claim.connection();
-        let grant = match one_time.map_or_else(|| stored_grant(connection, &prepared.keys), Ok) {
-            Ok(grant) => grant,
-            Err(err) => {
-                self.give_up(&claim, &prepared, &unopened()).await?;
-                return Err(err.into());
-            }
-        };
-        let exchange = Exchange {
-            profile: &prepared.profile,
-            client: &prepared.identity,
-            grant: &grant,
-            scopes: scopes_to_ask(connection),
-            granted: &connection.scopes,
-            api_base_url: connection.api_base_url.as_deref(),
-            principal: connection.principal.as_ref(),
-            correlation_id: claim.attempt().id,
-        };
-        let deadline = prepared.profile.exchange_deadline();
-        let answered = tokio::time::timeout(deadline, self.provider.exchange(&claim, &exchange)).await;
-        let failure = match answered {
-            Ok(Ok(answer)) => return self.settle(&claim, &prepared, &grant, answer).await,
-            Ok(Err(failure)) => failure,
-            Err(_) => classify(&prepared.profile, grant.stage(), &Evidence::Lost(Trouble::Timeout), None),
-        };
-        self.give_up(&claim, &prepared, &failure).await?;
-        Err(RefreshError::Failed(failure))
-    }
-
-    /// Seals the answer and makes it the present. Holds it in memory until the store takes it.
-    async fn settle(&self, claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) -> Outcome {
-        let correlation_id = answer.correlation_id.clone();
-        let unusable = answer.access.as_ref().err().cloned();
-        let renewal = renewal(claim, prepared, spent, answer)?;
-        let name = &claim.connection().name;
-        let watch = self.warm.watch(name);
-        let committed = self.commit(claim, &renewal).await;
-        match committed {
-            Committed::Done(loaded) => {
-                self.release_client(&prepared.client).await;
-                if let Some(failure) = unusable {
-                    tracing::error!(
-                        connection = %name, generation = loaded.record.generation,
-                        correlation_id, detail = failure.detail,
-                        "provider answered with success but without a usable token; its refresh token is kept"
-                    );
-                    self.kept(watch, *loaded);
-                    return Err(RefreshError::Failed(failure));
-                }
-                told_of_success(&loaded.record, correlation_id.as_deref());
-                Ok(self.kept(watch, *loaded))
-            }
-            // The place for siblings: another answer of the same consent came first, and this one is good too.
-            Committed::Superseded(loaded) => {
-                tracing::warn!(connection = %name, generation = loaded.record.generation, correlation_id,
-                    "another answer was committed first; this one is dropped");
-                Ok(self.kept(watch, *loaded))
-            }
-            // The place for orphans: what cannot be kept is to be revoked at the provider.
-            Committed::Orphaned => {
-                tracing::warn!(connection = %name, correlation_id,
-                    "connection ended while its answer was on the way; revoke it at the provider if it should not live on");
-                Err(RefreshError::Orphaned)
-            }
-        }
-    }
-
-    /// Tries until the store takes the answer: giving up would lose a refresh token. The place for escrow.
-    async fn commit(&self, claim: &Claim, renewal: &Renewal) -> Committed {
-        let mut pause = COMMIT_PAUSE;
-        for turn in 0.. {
-            match self.ledger.commit(claim, renewal).await {
-                Ok(committed) => return committed,
-                Err(err) => {
-                    if turn == 2 {
-                        tracing::error!(connection = %claim.connection().name, cause = %err,
-                            "a new token could not be stored yet; it is held in memory and tried again, do not stop this process");
-                    }
-                }
-            }
-            tokio::time::sleep(jittered(pause, renewal.attempt, renewal.seen.generation, turn)).await;
-            pause = (pause * 2).min(COMMIT_PAUSE_MAX);
-        }
-        unreachable!("the loop has no end but its return")
-    }
-
-    async fn give_up(
-        &self,
-        claim: &Claim,
-        prepared: &Prepared,
-        failure: &Failure,
-    ) -> Result<(), RefreshError> {
-        if failure.class == Class::Client {
-            self.hold_client(&prepared.client, failure).await;
-        }
-        let mut pause = COMMIT_PAUSE;
-        for turn in 0..FAIL_TRIES {
-            let watch = self.warm.watch(&claim.connection().name);
-            match self.ledger.fail(claim, failure, &prepared.profile).await {
-                Ok(None) => return Ok(()),
-                Ok(Some(loaded)) => {
-                    told_of_failure(&loaded.record, failure);
-                    self.kept(watch, loaded);
-                    return Ok(());
-                }
-                Err(StoreError::Unavailable { .. }) => {}
-                Err(err) => return Err(err.into()),
-            }
-            tokio::time::sleep(jittered(pause, claim.attempt().id, 0, turn)).await;
-            pause *= 2;
-        }
-        tracing::warn!(connection = %claim.connection().name, detail = failure.detail,
-            "a failed exchange could not be written down; its lease ends by itself");
-        Ok(())
-    }
-
-    /// Stops all connections of a refused client for a while: none of their grants is at fault.
-    async fn hold_client(&self, client: &Loaded<Client>, failure: &Failure) {
-        let name = &client.record.name;
-        let held = self.ledger.amend(
-            name,
-            || RefreshError::NoClient(name.clone()),
-            |record: &mut Client, now| {
-                if record.held(now.store).is_some() {
-                    return Ok(());
-                }
-                let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
-                let pause = HOLD.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MAX);
-                record.hold = Some(Hold {
-                    until: now.store.plus(pause),
-                    code: failure.code.clone(),
-                    correlation_id: failure.correlation_id.clone(),
-                    at: now.here,
-                    failures,
-                });
-                Ok(())
-            },
-        );
-        match held.await {
-            Ok(_) => {
-                tracing::error!(client = %name, code = failure.code, correlation_id = failure.correlation_id,
-                "provider refuses this client; its connections wait and keep their grants; check client id and secret");
-            }
-            Err(err) => {
-                tracing::warn!(client = %name, cause = %err, "refused client could not be put on hold");
-            }
-        }
-    }
-
-    /// A success ends the hold.
-    async fn release_client(&self, client: &Loaded<Client>) {
-        if client.record.hold.is_none() {
-            return;
-        }
-        let name = &client.record.name;
-        let released = self.ledger.amend(
-            name,
-            || RefreshError::NoClient(name.clone()),
-            |record: &mut Client, _| {
-                record.hold = None;
-                Ok(())
-            },
-        );
-        match released.await {
-            Ok(_) => tracing::info!(client = %name, "provider accepts this client again"),
-            Err(err) => tracing::warn!(client = %name, cause = %err, "hold of a client could not be lifted"),
-        }
-    }
-
     fn kept(&self, watch: Watch, loaded: Loaded<Connection>) -> Arc<Loaded<Connection>> {
         let loaded = Arc::new(loaded);
         self.warm.keep(watch, &loaded);
         loaded
-    }
-}
-
-/// What was granted needs no asking; before that, what the connection was created for.
-fn scopes_to_ask(connection: &Connection) -> &[String] {
-    match connection.grant {
-        GrantKind::ClientCredentials => &connection.requested_scopes,
-        GrantKind::RefreshToken
-        | GrantKind::AuthorizationCode
-        | GrantKind::DeviceCode
-        | GrantKind::Password
-        | GrantKind::Otp
-        | GrantKind::CompanyRequestToken
-        | GrantKind::JwtBearer
-        | GrantKind::TokenExchange => {
-            if connection.generation == 0 {
-                &connection.requested_scopes
-            } else {
-                &[]
-            }
-        }
-    }
-}
-
-fn stored_grant(connection: &Connection, keys: &OwnerKeys) -> Result<Grant, SealError> {
-    match &connection.refresh_token {
-        None => Ok(Grant::ClientCredentials),
-        Some(sealed) => {
-            let resource = connection.name.to_string();
-            Ok(Grant::RefreshToken(keys.open(&place(&resource, connection, connection.generation), sealed)?))
-        }
-    }
-}
-
-fn place<'a>(resource: &'a str, connection: &Connection, generation: u64) -> Place<'a> {
-    Place { resource, family: connection.family, generation }
-}
-
-/// The stored grant did not open: nothing was sent, and a person has to look at the store.
-fn unopened() -> Failure {
-    Failure {
-        class: Class::Configuration,
-        reason: None,
-        code: None,
-        status: None,
-        retry_after: None,
-        correlation_id: None,
-        detail: "stored refresh token does not open",
-    }
-}
-
-fn renewal(claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) -> Result<Renewal, SealError> {
-    let connection = claim.connection();
-    let generation = connection.generation + 1;
-    let resource = connection.name.to_string();
-    let place = place(&resource, connection, generation);
-    let keys = &prepared.keys;
-    let (present, previous) = successor(spent, answer.refresh_token);
-    Ok(Renewal {
-        attempt: claim.attempt().id,
-        seen: Seen { family: connection.family, generation: connection.generation },
-        refresh_token: present.map(|token| keys.seal(&place, &token)).transpose()?,
-        previous: previous.map(|token| keys.seal(&place, &token)).transpose()?,
-        refresh_expires_at: answer.refresh_expires_at,
-        token: match answer.access {
-            Ok(issued) => Ok(token(connection, &prepared.profile, generation, &issued, keys, &place)?),
-            Err(failure) => Err(failure),
-        },
-        scopes: answer.scopes,
-        api_base_url: answer.api_base_url,
-        principal: answer.principal,
-    })
-}
-
-/// The refresh token from now on, and the one that it replaced.
-fn successor(
-    spent: &Grant,
-    answered: Option<RefreshToken>,
-) -> (Option<RefreshToken>, Option<PreviousRefreshToken>) {
-    match (spent, answered) {
-        (Grant::RefreshToken(old), Some(new)) if new.0.expose() != old.0.expose() => {
-            (Some(new), Some(PreviousRefreshToken::from_secret(old.0.clone())))
-        }
-        (Grant::RefreshToken(old), _) => (Some(old.clone()), None),
-        // RFC 6749 §4.4.3: there is none with client credentials; one that comes all the same is not needed.
-        (Grant::ClientCredentials, _) => (None, None),
-        (Grant::CompanyRequestToken { .. }, answered) => (answered, None),
-    }
-}
-
-fn token(
-    connection: &Connection,
-    profile: &Profile,
-    generation: u64,
-    issued: &Issued,
-    keys: &OwnerKeys,
-    place: &Place<'_>,
-) -> Result<Token, SealError> {
-    let (from, to) = (issued.issued_at, issued.expires_at);
-    let points = points(connection.uid, generation, from, to, profile.overlap);
-    Ok(Token {
-        sealed: keys.seal(place, &issued.access_token)?,
-        generation,
-        issued_at: from,
-        expires_at: to,
-        soft_at: points.soft_at,
-        hard_at: points.hard_at,
-        overlap: profile.overlap,
-    })
-}
-
-fn told_of_success(connection: &Connection, correlation_id: Option<&str>) {
-    let lifetime = connection.token.as_ref().map_or(Duration::ZERO, Token::lifetime);
-    tracing::info!(
-        connection = %connection.name,
-        generation = connection.generation,
-        lifetime_s = lifetime.as_secs(),
-        next_refresh = connection.token.as_ref().map(|token| token.soft_at.to_string()),
-        api_base_url = connection.api_base_url,
-        correlation_id,
-        "token refreshed"
-    );
-}
-
-fn told_of_failure(connection: &Connection, failure: &Failure) {
-    let (name, class) = (&connection.name, failure.class);
-    let retry = connection.due.map(|due| due.to_string());
-    if connection.state == State::NeedsReauthorization {
-        let reason = connection.reason.as_ref().map(|reason| reason.reason.word());
-        tracing::error!(connection = %name, reason, code = failure.code, correlation_id = failure.correlation_id,
-            "grant is over; authorize the connection again");
-    } else if connection.failures >= 3 {
-        // Said twice; from here on it is for who looks for it.
-        tracing::debug!(connection = %name, %class, code = failure.code, status = failure.status,
-            detail = failure.detail, failures = connection.failures, retry, "exchange failed again");
-    } else {
-        tracing::warn!(connection = %name, %class, code = failure.code, status = failure.status,
-            correlation_id = failure.correlation_id, detail = failure.detail, retry, "exchange failed");
     }
 }
 

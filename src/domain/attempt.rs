@@ -204,7 +204,7 @@ pub fn fail(
     }
     let mut next = connection.clone();
     next.attempt = None;
-    if matches!(failure.class, Class::Ambiguous | Class::Down) {
+    if failure.leaves_open() {
         next.mark_ambiguous(profile, now.here, failure.code.as_deref());
     }
     let confirmed = connection.standing(connection.suspicion.as_ref()).is_some();

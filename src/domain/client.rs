@@ -6,7 +6,7 @@ use super::{
     token::{ClientSecret, Sealed},
 };
 use crate::clock::Timestamp;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 /// Most secrets that a client has in use at once: the present one and the next.
@@ -33,7 +33,22 @@ pub struct Client {
     pub environment: Environment,
     pub secrets: Vec<StoredSecret>,
     pub hold: Option<Hold>,
+    /// When grants of this client ended lately, at most [`ENDINGS_MAX`], oldest first.
+    pub endings: Vec<Timestamp>,
 }
+
+/// Whether one more grant of a client may be declared over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Allowed,
+    /// So many within so short a time say that the client was rotated or the app removed, not that every user
+    /// revoked: nothing more ends, the client is held instead.
+    Frozen,
+}
+
+/// So many grants of one client may end within [`ENDINGS_WITHIN`]; the next ones are frozen.
+pub const ENDINGS_MAX: usize = 3;
+pub const ENDINGS_WITHIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Environment {
@@ -60,6 +75,15 @@ pub struct Hold {
     pub correlation_id: Option<String>,
     pub at: Timestamp,
     pub failures: u32,
+    pub cause: HoldCause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HoldCause {
+    /// The provider refused the client by name.
+    ClientRefused,
+    /// The provider refused many of the client's grants within a short time.
+    ManyGrantsRefused,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +155,16 @@ impl Client {
     pub fn changed(&mut self, now: Timestamp) {
         self.revision += 1;
         self.updated_at = now;
+    }
+
+    /// A grant of this client was refused twice. Counts it, if it may end.
+    pub fn ending(&mut self, now: Timestamp) -> Ending {
+        self.endings.retain(|at| now < at.plus(ENDINGS_WITHIN));
+        if self.endings.len() >= ENDINGS_MAX {
+            return Ending::Frozen;
+        }
+        self.endings.push(now);
+        Ending::Allowed
     }
 
     /// Until when (store's clock) nothing is asked of the provider for this client.

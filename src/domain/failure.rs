@@ -231,6 +231,34 @@ fn by_rfc_6749(refusal: &Refusal) -> Class {
     }
 }
 
+impl Failure {
+    /// Whether the server may have used the grant up although no answer came of it. A server that says in so many
+    /// words that it is in maintenance (a 4xx with a code) has not.
+    pub fn leaves_open(&self) -> bool {
+        match self.class {
+            Class::Ambiguous => true,
+            Class::Down => self.status.is_none_or(|status| status == 408 || status >= 500),
+            Class::NotSent
+            | Class::Suspect
+            | Class::Client
+            | Class::Configuration
+            | Class::Throttled
+            | Class::Malformed
+            | Class::Policy => false,
+        }
+    }
+
+    /// The same refusal, laid at the client's door: so many grants are not revoked at once.
+    #[must_use]
+    pub fn of_the_client(self) -> Self {
+        Self {
+            class: Class::Client,
+            detail: "server refused many grants of this client within a short time",
+            ..self
+        }
+    }
+}
+
 /// Cuts a foreign word down to what may stand in a log or a record.
 pub fn harmless(word: &str) -> Option<String> {
     let kept: String = word

@@ -245,7 +245,9 @@ pub fn encode_client(c: &Client) -> Vec<u8> {
             correlation_id: h.correlation_id.clone(),
             at: h.at.0,
             failures: h.failures,
+            cause: h.cause.to_string(),
         }),
+        endings: c.endings.iter().map(|at| at.0).collect(),
     }
     .encode_to_vec()
 }
@@ -280,13 +282,19 @@ pub fn decode_client(name: &ClientName, bytes: &[u8]) -> Result<Client, CodecErr
                 })
             })
             .collect::<Result<_, _>>()?,
-        hold: r.hold.map(|h| Hold {
-            until: Timestamp(h.until),
-            code: h.code,
-            correlation_id: h.correlation_id,
-            at: Timestamp(h.at),
-            failures: h.failures,
-        }),
+        hold: r.hold.map(decode_hold).transpose()?,
+        endings: r.endings.into_iter().map(Timestamp).collect(),
+    })
+}
+
+fn decode_hold(h: pb::Hold) -> Result<Hold, CodecError> {
+    Ok(Hold {
+        until: Timestamp(h.until),
+        code: h.code,
+        correlation_id: h.correlation_id,
+        at: Timestamp(h.at),
+        failures: h.failures,
+        cause: word("hold.cause", &h.cause)?,
     })
 }
 

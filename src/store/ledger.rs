@@ -193,7 +193,7 @@ impl Ledger {
         &self,
         name: &R::Name,
         missing: impl Fn() -> E,
-        change: impl Fn(&mut R, Moment) -> Result<(), E>,
+        mut change: impl FnMut(&mut R, Moment) -> Result<(), E>,
     ) -> Result<Loaded<R>, E> {
         for _ in 0..CONFLICTS_MAX {
             let loaded = self.read::<R>(name).await?.ok_or_else(&missing)?;

@@ -58,6 +58,7 @@ impl Admin {
             environment: new.environment,
             secrets: Vec::new(),
             hold: None,
+            endings: Vec::new(),
             name: new.name,
         };
         if let Some(secret) = &new.secret {

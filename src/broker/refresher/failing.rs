@@ -1,0 +1,189 @@
+//! What follows from an exchange that brought nothing: written down in the record, and, where the client or too many
+//! of its grants are refused, laid at the client's door. A grant ends here or nowhere.
+
+use super::{COMMIT_PAUSE, Parts, RefreshError, exchange::Prepared};
+use crate::{
+    domain::{
+        client::{Client, Ending, Hold, HoldCause},
+        connection::{Connection, LastFailure, State},
+        failure::{Class, Failure},
+        lifecycle::{Moment, jittered},
+    },
+    store::{StoreError, claim::Claim, ledger::Loaded},
+};
+use std::time::Duration;
+
+/// Tries to write down a failure. When all fail, the attempt's lease ends by itself.
+const FAIL_TRIES: u32 = 5;
+/// First and longest time that a refused client's connections wait.
+const HOLD: Duration = Duration::from_secs(30);
+const HOLD_MAX: Duration = Duration::from_mins(15);
+
+impl Parts {
+    /// Closes the attempt without a token, and says what the failure was taken for.
+    pub(super) async fn give_up(
+        &self,
+        claim: &Claim,
+        prepared: &Prepared,
+        failure: Failure,
+    ) -> Result<Failure, RefreshError> {
+        let (failure, cause) = self.end_or_freeze(claim, &prepared.client, failure).await;
+        if failure.class == Class::Client {
+            self.hold_client(&prepared.client, &failure, cause).await;
+        }
+        self.write_failure(claim, prepared, &failure).await.map(|()| failure)
+    }
+
+    /// Before a grant ends: is it one, or are it all of the client's?
+    async fn end_or_freeze(
+        &self,
+        claim: &Claim,
+        client: &Loaded<Client>,
+        failure: Failure,
+    ) -> (Failure, HoldCause) {
+        let connection = claim.connection();
+        let confirmed = connection.standing(connection.suspicion.as_ref()).is_some();
+        if failure.class != Class::Suspect || !confirmed {
+            return (failure, HoldCause::ClientRefused);
+        }
+        let mut ending = Ending::Frozen;
+        let name = &client.record.name;
+        let counted = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, now| {
+                ending = record.ending(now.here);
+                Ok(())
+            },
+        );
+        match counted.await.map(|_| ending) {
+            Ok(Ending::Allowed) => (failure, HoldCause::ClientRefused),
+            // What cannot be counted does not end either: it is suspected still at the next try.
+            Ok(Ending::Frozen) | Err(_) => (failure.of_the_client(), HoldCause::ManyGrantsRefused),
+        }
+    }
+
+    async fn write_failure(
+        &self,
+        claim: &Claim,
+        prepared: &Prepared,
+        failure: &Failure,
+    ) -> Result<(), RefreshError> {
+        let mut pause = COMMIT_PAUSE;
+        for turn in 0..FAIL_TRIES {
+            let watch = self.warm.watch(&claim.connection().name);
+            match self.ledger.fail(claim, failure, &prepared.profile).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(loaded)) => {
+                    told_of_failure(&loaded.record, failure);
+                    self.kept(watch, loaded);
+                    return Ok(());
+                }
+                Err(StoreError::Unavailable { .. }) => {}
+                Err(err) => return Err(err.into()),
+            }
+            tokio::time::sleep(jittered(pause, claim.attempt().id, 0, turn)).await;
+            pause *= 2;
+        }
+        tracing::warn!(connection = %claim.connection().name, detail = failure.detail,
+            "a failed exchange could not be written down; its lease ends by itself");
+        Ok(())
+    }
+
+    /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
+    pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
+        let until = hold.until;
+        let failure = Some(LastFailure {
+            class: Class::Client,
+            code: hold.code.clone(),
+            correlation_id: hold.correlation_id.clone(),
+            at: hold.at,
+        });
+        if connection.due.is_some_and(|due| due < until) {
+            let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
+            let waits = self.ledger.amend(
+                &connection.name,
+                || RefreshError::Gone,
+                |record: &mut Connection, _| {
+                    record.postponed(until.plus(spread));
+                    Ok(())
+                },
+            );
+            if let Err(err) = waits.await {
+                return err;
+            }
+        }
+        RefreshError::Held { at: now, until, failure }
+    }
+
+    /// Stops all connections of a refused client for a while: none of their grants is at fault.
+    async fn hold_client(&self, client: &Loaded<Client>, failure: &Failure, cause: HoldCause) {
+        let name = &client.record.name;
+        let held = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, now| {
+                if record.held(now.store).is_some() {
+                    return Ok(());
+                }
+                let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
+                let pause = HOLD.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MAX);
+                record.hold = Some(Hold {
+                    until: now.store.plus(pause),
+                    code: failure.code.clone(),
+                    correlation_id: failure.correlation_id.clone(),
+                    at: now.here,
+                    failures,
+                    cause,
+                });
+                Ok(())
+            },
+        );
+        match held.await {
+            Ok(_) => {
+                tracing::error!(client = %name, code = failure.code, correlation_id = failure.correlation_id,
+                "provider refuses this client; its connections wait and keep their grants; check client id and secret");
+            }
+            Err(err) => {
+                tracing::warn!(client = %name, cause = %err, "refused client could not be put on hold");
+            }
+        }
+    }
+
+    /// A success ends the hold.
+    pub(super) async fn release_client(&self, client: &Loaded<Client>) {
+        if client.record.hold.is_none() {
+            return;
+        }
+        let name = &client.record.name;
+        let released = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, _| {
+                record.hold = None;
+                Ok(())
+            },
+        );
+        match released.await {
+            Ok(_) => tracing::info!(client = %name, "provider accepts this client again"),
+            Err(err) => tracing::warn!(client = %name, cause = %err, "hold of a client could not be lifted"),
+        }
+    }
+}
+
+fn told_of_failure(connection: &Connection, failure: &Failure) {
+    let (name, class) = (&connection.name, failure.class);
+    let retry = connection.due.map(|due| due.to_string());
+    if connection.state == State::NeedsReauthorization {
+        let reason = connection.reason.as_ref().map(|reason| reason.reason.word());
+        tracing::error!(connection = %name, reason, code = failure.code, correlation_id = failure.correlation_id,
+            "grant is over; authorize the connection again");
+    } else if connection.failures >= 3 {
+        // Said twice; from here on it is for who looks for it.
+        tracing::debug!(connection = %name, %class, code = failure.code, status = failure.status,
+            detail = failure.detail, failures = connection.failures, retry, "exchange failed again");
+    } else {
+        tracing::warn!(connection = %name, %class, code = failure.code, status = failure.status,
+            correlation_id = failure.correlation_id, detail = failure.detail, retry, "exchange failed");
+    }
+}
