@@ -1,6 +1,7 @@
 //! What platform teams do: tenants, clients and connections made, looked at, changed and ended. Rules are the
 //! domain's; here they meet the store and the refresher.
 
+pub mod authorizing;
 pub mod clients;
 pub mod connections;
 pub mod revoking;
@@ -79,6 +80,9 @@ pub enum AdminError {
     /// The provider refused what was given to start the connection with; nothing was kept.
     #[error("provider refused the grant: {}", .failure.detail)]
     GrantRefused { grant: GrantKind, failure: Failure },
+    /// The connection stands for somebody else: create another connection for this principal.
+    #[error("grant is for another principal than the connection's")]
+    OtherPrincipal,
     /// The provider did not revoke; the connection is kept until it does.
     #[error("provider did not revoke the grant: {}", .0.detail)]
     RevocationRefused(Failure),

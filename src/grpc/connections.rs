@@ -175,9 +175,21 @@ impl ConnectionService for Connections {
 
     async fn complete_authorization(
         &self,
-        _: Request<api::CompleteAuthorizationRequest>,
+        request: Request<api::CompleteAuthorizationRequest>,
     ) -> Result<Response<api::Connection>, Status> {
-        Err(unimplemented("CompleteAuthorization"))
+        use api::complete_authorization_request::Completion;
+        let request = request.into_inner();
+        let name: ConnectionName = from::name("name", &request.name)?;
+        match request.completion {
+            Some(Completion::Grant(grant)) => {
+                let again = self.admin.authorize_again(&name, from::grant(Some(grant))?).await;
+                again.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
+            }
+            Some(Completion::AuthorizationCode(_) | Completion::DeviceCode(_) | Completion::Otp(_)) => {
+                Err(unimplemented("CompleteAuthorization with an interactive grant"))
+            }
+            None => Err(Problem::field("completion", "is required: set grant").into()),
+        }
     }
 
     async fn refresh_connection(

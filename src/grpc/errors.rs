@@ -91,8 +91,15 @@ pub fn admin(name: &dyn Display, err: AdminError) -> Status {
         AdminError::ScopeNotAllowed { ref scope } => {
             Problem::new(R::ScopeNotAllowed, err.to_string()).with("scopes", Some(scope))
         }
+        AdminError::WrongState { state: state @ (State::Active | State::Pending) } => {
+            Problem::field("name", format!("is {state}, in which this cannot be done: revoke it first"))
+        }
         AdminError::WrongState { state } => ended(name, state, None),
         AdminError::GrantRefused { grant, failure } => not_started(grant, &failure),
+        AdminError::OtherPrincipal => Problem::new(
+            R::PrincipalMismatch,
+            "the grant is for another principal than the connection's: create another connection for it",
+        ),
         AdminError::RevocationRefused(failure) => Problem::new(
             R::RevocationRefused,
             "the provider did not revoke the grant; nothing is handed out any more: try again, or revoke it at \

@@ -24,7 +24,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A connection whose creator vanished before its first exchange is taken up after this long.
-const TAKEN_UP_AFTER: Duration = Duration::from_secs(30);
+pub(super) const TAKEN_UP_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct NewConnection {
@@ -96,9 +96,9 @@ impl Admin {
             name: client.provider.to_string(),
         })?;
         let kind = new.grant.kind();
-        allowed(&new, kind, &client, &profile)?;
+        allowed(&new.grant, &new.requested_scopes, &client, &profile)?;
         let api_base_url = new.grant.base_url(&profile)?;
-        let (connection, one_time) = self.pending(new, kind, &client, api_base_url).await?;
+        let (connection, one_time) = self.pending(new, &client, api_base_url).await?;
         let (name, seen) = (connection.name.clone(), connection.seen());
         match self.ledger.create(&connection).await.map_err(|err| tenant_missing(err, &owner))? {
             Wrote::Done(_) => {}
@@ -122,7 +122,6 @@ impl Admin {
     async fn pending(
         &self,
         new: NewConnection,
-        kind: GrantKind,
         client: &Client,
         api_base_url: Option<String>,
     ) -> Result<(Connection, Option<Grant>), AdminError> {
@@ -134,7 +133,7 @@ impl Admin {
             updated_at: now.here,
             provider: client.provider.clone(),
             client: new.client,
-            grant: kind,
+            grant: new.grant.kind(),
             principal: None,
             labels: new.labels,
             requested_scopes: new.requested_scopes,
@@ -160,24 +159,35 @@ impl Admin {
             last_failure: None,
             name: new.name,
         };
-        let mut one_time = None;
-        match new.grant {
-            NewGrant::ClientCredentials { .. } | NewGrant::NotYet(_) => {}
+        let one_time = self.start_with(&mut connection, new.grant).await?;
+        Ok((connection, one_time))
+    }
+
+    /// Puts the grant into the record, sealed; or gives it back, if it is never stored.
+    pub(super) async fn start_with(
+        &self,
+        connection: &mut Connection,
+        grant: NewGrant,
+    ) -> Result<Option<Grant>, AdminError> {
+        connection.grant = grant.kind();
+        match grant {
+            NewGrant::ClientCredentials { .. } | NewGrant::NotYet(_) => Ok(None),
             NewGrant::RefreshToken { token, expires_at, .. } => {
                 let owner = connection.name.owner();
                 let keys = self.keys.keys(&owner).await.map_err(|err| tenant_missing(err, &owner))?;
                 let resource = connection.name.to_string();
-                let place = Place { resource: &resource, family: connection.family, generation: 0 };
+                let (family, generation) = (connection.family, connection.generation);
+                let place = Place { resource: &resource, family, generation };
                 connection.refresh_token = Some(keys.seal(&place, &token)?);
                 connection.refresh_expires_at = expires_at;
+                Ok(None)
             }
             NewGrant::CompanyRequestToken { company_uuid, request_token, .. } => {
                 connection.principal =
                     Some(Principal { kind: PrincipalKind::Company, id: company_uuid.clone() });
-                one_time = Some(Grant::CompanyRequestToken { company_uuid, request_token });
+                Ok(Some(Grant::CompanyRequestToken { company_uuid, request_token }))
             }
         }
-        Ok((connection, one_time))
     }
 
     /// The first exchange brought nothing. Is the grant still in the caller's hands?
@@ -357,7 +367,7 @@ impl NewGrant {
     }
 
     /// Where the first request goes, checked against the provider's hosts before anything is sent.
-    fn base_url(&self, profile: &Profile) -> Result<Option<String>, AdminError> {
+    pub(super) fn base_url(&self, profile: &Profile) -> Result<Option<String>, AdminError> {
         let (field, given) = match self {
             Self::ClientCredentials { at: None } | Self::NotYet(_) => return Ok(None),
             Self::ClientCredentials { at: Some(Location::DataCenter(id)) } => {
@@ -385,13 +395,15 @@ impl NewGrant {
     }
 }
 
-fn allowed(
-    new: &NewConnection,
-    grant: GrantKind,
+/// Whether provider and client let a connection be started with this grant and these scopes.
+pub(super) fn allowed(
+    given: &NewGrant,
+    scopes: &[String],
     client: &Client,
     profile: &Profile,
 ) -> Result<(), AdminError> {
-    if let NewGrant::NotYet(grant) = &new.grant {
+    let grant = given.kind();
+    if let NewGrant::NotYet(grant) = given {
         return Err(AdminError::GrantNotImplemented { grant: *grant });
     }
     if !profile.grants.contains(&grant) {
@@ -400,7 +412,7 @@ fn allowed(
     if !client.allows_grant(grant) {
         return Err(AdminError::GrantNotAllowed { grant });
     }
-    match client.forbidden_scope(&new.requested_scopes) {
+    match client.forbidden_scope(scopes) {
         Some(scope) => Err(AdminError::ScopeNotAllowed { scope: scope.clone() }),
         None => Ok(()),
     }

@@ -1,0 +1,120 @@
+//! Authorizing a connection again: a new consent under the old name. What was there before comes back when the
+//! provider refuses the new grant.
+
+use super::{
+    Admin, AdminError,
+    connections::{NewGrant, TAKEN_UP_AFTER, allowed, missing},
+};
+use crate::{
+    broker::refresher::RefreshError,
+    domain::{
+        attempt::Ask,
+        connection::{Connection, State},
+        names::ConnectionName,
+    },
+    store::{
+        Room,
+        ledger::{Loaded, Wrote},
+    },
+};
+
+impl Admin {
+    /// Starts a new family with the grant. Only where the old grant is over or never began: a living one is
+    /// revoked first. The principal stays: an answer for another one is refused.
+    pub async fn authorize_again(
+        &self,
+        name: &ConnectionName,
+        grant: NewGrant,
+    ) -> Result<Connection, AdminError> {
+        let before = self.connection(name).await?;
+        match before.record.state {
+            State::NeedsReauthorization | State::Revoked | State::Pending => {}
+            state @ (State::Active | State::Disabled | State::Revoking) => {
+                return Err(AdminError::WrongState { state });
+            }
+        }
+        let client = self.client(&before.record.client).await?.record;
+        let profile = self
+            .catalogue
+            .get(&before.record.provider)
+            .ok_or_else(|| RefreshError::NoProfile(before.record.provider.clone()))?;
+        allowed(&grant, &before.record.requested_scopes, &client, &profile)?;
+        same_principal(&before.record, &grant)?;
+        let mut next = self.emptied(&before.record);
+        if let Some(api_base_url) = grant.base_url(&profile)? {
+            next.api_base_url = Some(api_base_url);
+        }
+        let one_time = self.start_with(&mut next, grant).await?;
+        if let Wrote::Conflict = self.ledger.update(&before, &next, Room::Needed).await? {
+            return Err(AdminError::EtagMismatch { name: name.to_string() });
+        }
+        self.warm.forget(name);
+        let seen = next.seen();
+        let outcome = match one_time {
+            Some(grant) => self.refresher.bootstrap(name, seen, grant).await,
+            None => self.refresher.refreshed(name, seen, Ask::Operator).await,
+        };
+        match outcome {
+            Ok(renewed) => {
+                tracing::info!(connection = %name, grant = %next.grant, "connection authorized again");
+                Ok(renewed.record.clone())
+            }
+            Err(RefreshError::Failed(failure)) => {
+                self.bring_back(&before, &next).await?;
+                Err(AdminError::GrantRefused { grant: next.grant, failure })
+            }
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// The record with nothing of the old consent but its name, its principal and its count of generations.
+    fn emptied(&self, before: &Connection) -> Connection {
+        let now = self.ledger.now();
+        Connection {
+            revision: before.revision + 1,
+            updated_at: now.here,
+            state: State::Pending,
+            reason: None,
+            before: None,
+            family: self.new_uid(),
+            refresh_token: None,
+            previous_refresh_token: None,
+            refresh_expires_at: None,
+            token: None,
+            attempt: None,
+            suspicion: None,
+            ambiguous: None,
+            due: Some(now.store.plus(TAKEN_UP_AFTER)),
+            failures: 0,
+            ..before.clone()
+        }
+    }
+
+    /// Unless an answer came after all.
+    async fn bring_back(&self, before: &Loaded<Connection>, next: &Connection) -> Result<(), AdminError> {
+        let name = &before.record.name;
+        let restored = self.ledger.amend(
+            name,
+            || missing(name),
+            |record: &mut Connection, _| {
+                if record.seen() == next.seen() {
+                    *record = Connection { revision: record.revision + 1, ..before.record.clone() };
+                }
+                Ok::<(), AdminError>(())
+            },
+        );
+        restored.await?;
+        self.warm.forget(name);
+        Ok(())
+    }
+}
+
+fn same_principal(connection: &Connection, grant: &NewGrant) -> Result<(), AdminError> {
+    let NewGrant::CompanyRequestToken { company_uuid, .. } = grant else { return Ok(()) };
+    match &connection.principal {
+        Some(principal) if !principal.id.eq_ignore_ascii_case(company_uuid) => {
+            Err(AdminError::OtherPrincipal)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
