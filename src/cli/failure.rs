@@ -108,7 +108,12 @@ impl Failure {
                 advised("start one with `bursar dev`, or name another with --endpoint or BURSAR_ENDPOINT")
             }
             Self::TimedOut { .. } => advised("give it longer with --timeout, or look at the server's health"),
-            Self::Usage(_) | Self::OutputClosed | Self::Local(_) => Report { message, ..Report::default() },
+            // Our own words may take several lines: a configuration tells all its mistakes at once.
+            Self::Local(error) => {
+                let lines: Vec<_> = format!("{error:#}").lines().map(plain).collect();
+                Report { message: lines.join("\n"), ..Report::default() }
+            }
+            Self::Usage(_) | Self::OutputClosed => Report { message, ..Report::default() },
         }
     }
 }
