@@ -144,9 +144,10 @@ fn ended(name: &dyn Display, state: State, why: Option<&StateReason>) -> Problem
         State::Disabled => {
             (R::ConnectionDisabled, format!("{name} is disabled: enable it with EnableConnection"))
         }
-        State::Revoking | State::Revoked => {
-            (R::ConnectionRevoked, format!("{name} is revoked: create a new connection"))
-        }
+        State::Revoking | State::Revoked => (
+            R::ConnectionRevoked,
+            format!("{name} is revoked: authorize it again or create a new connection"),
+        ),
         State::Pending | State::Active => {
             (R::ConnectionPending, format!("{name} has no token yet: its first exchange has not succeeded"))
         }
@@ -179,7 +180,7 @@ pub const fn says(reason: Reason) -> &'static str {
             "the one-time credential was spent without an answer; get a new one and create the connection again"
         }
         Reason::DisabledByOperator => "an operator disabled it; enable it with EnableConnection",
-        Reason::RevokedByOperator => "an operator revoked it; create a new connection",
+        Reason::RevokedByOperator => "an operator revoked it; authorize it again or create a new connection",
     }
 }
 
