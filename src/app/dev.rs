@@ -4,9 +4,7 @@
 use super::{DevOptions, house::House, say, stopped};
 use crate::{
     broker::admin::{
-        Admin, AdminError,
-        clients::NewClient,
-        connections::{NewConnection, NewGrant},
+        Admin, AdminError, clients::NewClient, connections::NewConnection, grants::NewGrant,
         tenants::TenantPatch,
     },
     clock::{Clock, SystemClock},

@@ -4,6 +4,7 @@
 pub mod authorizing;
 pub mod clients;
 pub mod connections;
+pub mod grants;
 pub mod revoking;
 pub mod tenants;
 

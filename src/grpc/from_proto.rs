@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use crate::{
     api,
-    broker::admin::connections::{Location, NewGrant},
+    broker::admin::grants::{Location, NewGrant},
     clock::Timestamp,
     domain::{
         client::Environment,

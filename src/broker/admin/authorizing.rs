@@ -3,7 +3,8 @@
 
 use super::{
     Admin, AdminError,
-    connections::{NewGrant, TAKEN_UP_AFTER, allowed, missing},
+    connections::{TAKEN_UP_AFTER, missing},
+    grants::{NewGrant, allowed},
 };
 use crate::{
     broker::refresher::RefreshError,
