@@ -5,6 +5,7 @@ pub mod admin;
 pub mod bells;
 pub mod follower;
 pub mod keys;
+pub mod outage;
 pub mod refresher;
 pub mod scheduler;
 pub mod warm;
@@ -27,6 +28,7 @@ use crate::{
     },
 };
 use keys::Keyring;
+use outage::Outage;
 use refresher::{RefreshError, Refresher};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -44,6 +46,7 @@ pub struct Broker {
     pub refresher: Refresher,
     pub audit: Arc<dyn Audit>,
     pub clock: Arc<dyn Clock>,
+    pub outage: Outage,
 }
 
 /// What a caller wants of a token.
@@ -157,8 +160,17 @@ impl Broker {
             Found::Doubtful(copy) => Some(copy),
             Found::Nothing => None,
         };
+        let _probe = match (&doubtful, self.outage.may_ask()) {
+            (Some(copy), None) => return Ok((copy.clone(), Some(Degraded::StoreUnavailable))),
+            (_, probe) => probe,
+        };
         let watch = self.warm.watch(name);
-        match (self.ledger.read::<Connection>(name).await, doubtful) {
+        let read = self.ledger.read::<Connection>(name).await;
+        match &read {
+            Err(StoreError::Unavailable { .. }) => self.outage.begun(),
+            Ok(_) | Err(_) => self.outage.over(),
+        }
+        match (read, doubtful) {
             (Ok(Some(loaded)), _) => {
                 let loaded = Arc::new(loaded);
                 self.warm.keep(watch, &loaded);

@@ -108,7 +108,7 @@ pub enum Notice {
     /// This document is gone. Made anew, it counts from 1 again, so no version could say it.
     Deleted { key: Key },
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
-    /// Always the first notice of a feed, and again after each reconnect.
+    /// Always the first notice of a feed, again when its connection breaks, and after each reconnect.
     Gap,
 }
 

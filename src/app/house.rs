@@ -9,6 +9,7 @@ use crate::{
         bells::Bells,
         follower::Follower,
         keys::Keyring,
+        outage::Outage,
         refresher::{Board, Parts, Refresher},
         scheduler::Scheduler,
         warm::WarmCopies,
@@ -30,8 +31,14 @@ use crate::{
     },
 };
 use anyhow::{Context, anyhow};
-use std::{path::Path, process, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore};
+use parking_lot::Mutex;
+use std::{
+    path::Path,
+    process,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is left of the grace period when calls have been answered, for answers that the store has not taken yet.
@@ -83,6 +90,7 @@ impl House {
             tasks: TaskTracker::new(),
             board: Board::default(),
             slots: Semaphore::new(config.refresh.concurrency),
+            stopping: CancellationToken::new(),
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
         });
@@ -91,6 +99,7 @@ impl House {
                 ledger: ledger.clone(),
                 refresher: refresher.clone(),
                 tick: config.refresh.tick,
+                shunned: Mutex::default(),
                 first_shard: u16::try_from(process::id() % u32::from(ledger.shards())).unwrap_or(0),
             }),
             Scheduling::Off => None,
@@ -112,6 +121,7 @@ impl House {
             refresher: refresher.clone(),
             audit: Arc::new(LogAudit),
             clock,
+            outage: Outage::default(),
         });
         Ok(Self {
             admin,
@@ -148,14 +158,20 @@ impl House {
         let serving = grpc::serve(listener, services, self.limits, shutdown.clone().cancelled_owned());
         ready();
         let mut serving = std::pin::pin!(serving);
+        let asked_at = OnceLock::new();
         let served = tokio::select! {
             served = serving.as_mut() => served,
-            () = async { shutdown.cancelled().await; tokio::time::sleep(self.grace.saturating_sub(LAST_RESERVE)).await } => {
+            () = async {
+                shutdown.cancelled().await;
+                let _ = asked_at.set(Instant::now());
+                tokio::time::sleep(self.grace.saturating_sub(LAST_RESERVE)).await;
+            } => {
                 tracing::warn!("calls still open after the grace period were cut off");
                 Ok(())
             }
         };
-        drain(&self.refresher, LAST_RESERVE).await;
+        let left = asked_at.get().map_or(self.grace, |at| self.grace.saturating_sub(at.elapsed()));
+        drain(&self.refresher, left.max(LAST_RESERVE)).await;
         background.cancel();
         tasks.wait().await;
         tracing::info!("stopped");

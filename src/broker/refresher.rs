@@ -33,7 +33,7 @@ use futures_util::{
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 /// How often a flight asks again for the claim, after waiting for others or losing a race.
@@ -57,6 +57,8 @@ pub struct Parts {
     pub board: Board,
     /// Exchanges at once in this process.
     pub slots: Semaphore,
+    /// Cancelled when no exchange may be started any more.
+    pub stopping: CancellationToken,
     /// Names this process in attempts, so that the log of another replica can say who is at it.
     pub replica: String,
     /// How much longer than the exchange's own deadline a lease lasts.
@@ -96,6 +98,9 @@ pub enum RefreshError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// This replica is shutting down and starts no exchange any more: ask another one.
+    #[error("replica is shutting down")]
+    Stopping,
     /// The task ended without an outcome: it panicked or the runtime shut down. The lease ends by itself.
     #[error("refresh ended without an outcome")]
     Lost,
@@ -108,21 +113,32 @@ impl Refresher {
 
     /// Makes sure a refresh is under way, and does not wait for it.
     pub fn start(&self, name: &ConnectionName, seen: Seen, ask: Ask) {
-        drop(self.flight(name, seen, ask, None));
+        drop(self.flight(name, seen, ask));
     }
 
     /// Waits for the refresh under way, starting one if there is none.
     pub async fn refreshed(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Outcome {
-        self.flight(name, seen, ask, None).await
+        self.flight(name, seen, ask).await
     }
 
-    /// Spends a one-time credential that is not stored anywhere.
+    /// Spends a one-time credential that is not stored anywhere. Joins nobody: another flight has not got it.
     pub async fn bootstrap(&self, name: &ConnectionName, seen: Seen, grant: Grant) -> Outcome {
-        self.flight(name, seen, Ask::Bootstrap, Some(grant)).await
+        loop {
+            let other = {
+                let mut board = self.parts.board.lock();
+                match board.get(name) {
+                    Some(other) => other.clone(),
+                    None => break self.take_off(&mut board, name, seen, Ask::Bootstrap, Some(grant)),
+                }
+            };
+            drop(other.await);
+        }
+        .await
     }
 
-    /// Waits until no exchange is under way. Start no more after this.
+    /// Starts no exchange any more, and waits until none is under way.
     pub async fn drain(&self) {
+        self.parts.stopping.cancel();
         self.parts.tasks.close();
         self.parts.tasks.wait().await;
     }
@@ -143,11 +159,22 @@ impl Refresher {
 
     /// The exchange runs in its own task: a caller that hangs up must not take the only copy of a new refresh
     /// token with it.
-    fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<Grant>) -> Flight {
+    fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Flight {
         let mut board = self.parts.board.lock();
-        if let Some(flight) = board.get(name) {
-            return flight.clone();
+        match board.get(name) {
+            Some(flight) => flight.clone(),
+            None => self.take_off(&mut board, name, seen, ask, None),
         }
+    }
+
+    fn take_off(
+        &self,
+        board: &mut HashMap<ConnectionName, Flight>,
+        name: &ConnectionName,
+        seen: Seen,
+        ask: Ask,
+        grant: Option<Grant>,
+    ) -> Flight {
         let landing = Landing { parts: self.parts.clone(), name: name.clone() };
         let task = self
             .parts
@@ -167,9 +194,12 @@ impl Parts {
         ask: Ask,
         mut grant: Option<Grant>,
     ) -> Outcome {
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await;
         for _ in 0..TURNS_MAX {
+            // The semaphore is never closed.
+            let slot = self.slots.acquire().await;
+            if self.stopping.is_cancelled() {
+                return Err(RefreshError::Stopping);
+            }
             let bell = self.bells.listen(name);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
@@ -183,6 +213,8 @@ impl Parts {
                 Claimed::Held { until } => return Err(self.held(name, until).await),
                 Claimed::Ended(state) => return Err(RefreshError::Ended(state)),
                 Claimed::Busy { until } => {
+                    // Waiting for somebody else takes no exchange's place.
+                    drop(slot);
                     let left = self.ledger.now().store.until(until);
                     // Either the other replica's result is told, or its lease ends; then look again.
                     drop(tokio::time::timeout(left, rung).await);

@@ -4,9 +4,15 @@
 use super::refresher::Refresher;
 use crate::{
     domain::{attempt::Ask, connection::Connection},
-    store::{StoreError, ledger::Ledger, records::Record},
+    store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
-use std::{sync::Arc, time::Duration};
+use parking_lot::Mutex;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Most connections that one look at one queue starts.
@@ -18,7 +24,12 @@ pub struct Scheduler {
     pub tick: Duration,
     /// Where this replica begins its round of the queues, so that replicas get in each other's way less.
     pub first_shard: u16,
+    /// Due records that cannot be read, and until when they are passed over.
+    pub shunned: Mutex<HashMap<Key, Instant>>,
 }
+
+/// A due record that cannot be read, because it is broken or of a newer program, is looked at again after this.
+const SHUNNED_FOR: Duration = Duration::from_mins(1);
 
 /// What one round of the queues found.
 struct Round {
@@ -66,21 +77,28 @@ impl Scheduler {
     async fn start_due(&self) -> Result<Round, StoreError> {
         let mut full = Fullness::Drained;
         let shards = self.ledger.shards();
+        let shunned: HashSet<Key> = {
+            let mut shunned = self.shunned.lock();
+            shunned.retain(|_, until| Instant::now() < *until);
+            shunned.keys().cloned().collect()
+        };
+        // Looks past what is broken: it must not hide what is not.
+        let limit = (BATCH + shunned.len()).min(PAGE_MAX);
         for turn in 0..shards {
             let shard = (self.first_shard + turn) % shards;
-            let due = self.ledger.due(shard, BATCH).await?;
-            if due.keys.len() == BATCH {
+            let due = self.ledger.due(shard, limit).await?;
+            if due.keys.len() == limit {
                 full = Fullness::More;
             }
-            for (key, _) in due.keys {
-                self.start(&key).await?;
+            for (key, _) in due.keys.iter().filter(|(key, _)| !shunned.contains(key)).take(BATCH) {
+                self.start(key).await?;
             }
         }
         Ok(Round { full })
     }
 
     /// Records are authenticated one by one: one that is broken is said and passed over.
-    async fn start(&self, key: &crate::store::Key) -> Result<(), StoreError> {
+    async fn start(&self, key: &Key) -> Result<(), StoreError> {
         let Some(name) = Connection::name_of(key) else { return Ok(()) };
         if self.refresher.is_under_way(&name) {
             return Ok(());
@@ -91,6 +109,7 @@ impl Scheduler {
             Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed");
+                self.shunned.lock().insert(key.clone(), Instant::now() + SHUNNED_FOR);
             }
         }
         Ok(())

@@ -353,6 +353,14 @@ impl Connection {
         self.enter(State::NeedsReauthorization, Some(reason), now);
     }
 
+    /// It cannot be tried at all: a profile, a client or a key is missing. A person has to look.
+    pub fn set_aside(&mut self, now: Moment) {
+        if self.live_attempt(now.store).is_none() {
+            let failure = Failure::of_ours("connection cannot be refreshed as this replica is configured");
+            self.paused(&failure, pause(self, &failure, None), now);
+        }
+    }
+
     /// Leaves the provider alone until then, though nothing of this connection failed.
     pub fn postponed(&mut self, until: Timestamp) {
         if self.due.is_some() && self.attempt.is_none() {

@@ -232,6 +232,19 @@ fn by_rfc_6749(refusal: &Refusal) -> Class {
 }
 
 impl Failure {
+    /// Something of our own is missing or broken: nothing was sent.
+    pub const fn of_ours(detail: &'static str) -> Self {
+        Self {
+            class: Class::Configuration,
+            reason: None,
+            code: None,
+            status: None,
+            retry_after: None,
+            correlation_id: None,
+            detail,
+        }
+    }
+
     /// Whether the server may have used the grant up although no answer came of it. A server that says in so many
     /// words that it is in maintenance (a 4xx with a code) has not.
     pub fn leaves_open(&self) -> bool {

@@ -201,6 +201,9 @@ fn refresh(name: &dyn Display, err: &RefreshError) -> Problem {
         RefreshError::NoClient(client) => missing(Kind::Client, client),
         RefreshError::Store(err) => store(err),
         RefreshError::Seal(_) => broken("the stored grant does not open"),
+        RefreshError::Stopping => {
+            Problem::new(R::ShuttingDown, "this replica is shutting down: ask again, another one answers")
+        }
         RefreshError::Lost => Problem::new(R::Internal, "the refresh ended without an outcome; see the log"),
     }
 }

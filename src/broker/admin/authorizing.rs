@@ -34,6 +34,9 @@ impl Admin {
                 return Err(AdminError::WrongState { state });
             }
         }
+        if before.record.live_attempt(self.ledger.now().store).is_some() {
+            return Err(RefreshError::Busy.into());
+        }
         let client = self.client(&before.record.client).await?.record;
         let profile = self
             .catalogue

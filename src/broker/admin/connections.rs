@@ -11,7 +11,6 @@ use crate::{
         attempt::{Ask, Seen},
         client::Client,
         connection::{Connection, Narrowing, State},
-        failure::Class,
         lifecycle::Moment,
         names::{ClientName, ConnectionName, Owner},
         profile::GrantKind,
@@ -145,17 +144,31 @@ impl Admin {
         kind: GrantKind,
         err: RefreshError,
     ) -> Result<Connection, AdminError> {
-        let RefreshError::Failed(failure) = err else { return Err(err.into()) };
-        let found = self.ledger.read::<Connection>(name).await?;
-        let Some(loaded) = found else { return Err(AdminError::GrantRefused { grant: kind, failure }) };
-        let maybe_used = matches!(failure.class, Class::Ambiguous | Class::Down | Class::Malformed);
-        if loaded.record.seen() != seen || (maybe_used && loaded.record.refresh_token.is_some()) {
+        let (maybe_used, err) = match err {
+            RefreshError::Failed(failure) => {
+                (failure.leaves_open(), AdminError::GrantRefused { grant: kind, failure })
+            }
+            err @ (RefreshError::Held { .. }
+            | RefreshError::NoProfile(_)
+            | RefreshError::NoClient(_)
+            | RefreshError::Seal(_)
+            | RefreshError::Stopping) => (false, err.into()),
+            err @ (RefreshError::Ended(_)
+            | RefreshError::Busy
+            | RefreshError::Gone
+            | RefreshError::Orphaned
+            | RefreshError::Store(_)
+            | RefreshError::Lost) => return Err(err.into()),
+        };
+        let Some(loaded) = self.ledger.read::<Connection>(name).await? else { return Err(err) };
+        let is_kept = loaded.record.refresh_token.is_some();
+        if loaded.record.seen() != seen || (maybe_used && is_kept) || loaded.record.attempt.is_some() {
             return Ok(loaded.record);
         }
-        // A race here is with nobody but the scheduler, which found nothing better.
+        // Whoever wrote in between keeps what it made of it.
         self.ledger.delete(&loaded).await?;
         self.warm.forget(name);
-        Err(AdminError::GrantRefused { grant: kind, failure })
+        Err(err)
     }
 
     pub async fn connection(&self, name: &ConnectionName) -> Result<Loaded<Connection>, AdminError> {

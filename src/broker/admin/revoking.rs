@@ -7,6 +7,7 @@ use crate::{
         attempt::Ask,
         connection::{Connection, State},
         failure::Class,
+        lifecycle::Moment,
         names::ConnectionName,
         profile::{Profile, Revocation as Kind},
         token::{AccessToken, RefreshToken},
@@ -25,7 +26,7 @@ const WAITS_MAX: u32 = 4;
 
 /// Whether there is anything left at the provider.
 enum Left {
-    Something(Box<Loaded<Connection>>),
+    Something,
     Nothing,
 }
 
@@ -52,30 +53,35 @@ impl Admin {
             .get(&loaded.record.provider)
             .ok_or_else(|| RefreshError::NoProfile(loaded.record.provider.clone()))?;
         let left = self.usable(loaded, &profile).await?;
-        let loaded = self.enter(name, Connection::revoking).await?;
-        if let Left::Something(with_token) = left {
-            self.revoke_at_provider(&with_token.record, &profile).await?;
+        // An exchange that began since would bring a token that nobody revokes.
+        let begin = |connection: &mut Connection, now: Moment| {
+            if let Some(_) = connection.live_attempt(now.store) {
+                Err(AdminError::Refresh(RefreshError::Busy))
+            } else {
+                connection.revoking(now);
+                Ok(())
+            }
+        };
+        let revoking = self.enter(name, begin).await?;
+        match left {
+            Left::Something => self.revoke_at_provider(&revoking.record, &profile).await?,
+            Left::Nothing => {}
         }
         tracing::info!(connection = %name, "grant revoked");
-        drop(loaded);
-        Ok(self.enter(name, Connection::revoked).await?.record.clone())
+        let end = |connection: &mut Connection, now: Moment| {
+            connection.revoked(now);
+            Ok(())
+        };
+        Ok(self.enter(name, end).await?.record.clone())
     }
 
     async fn enter(
         &self,
         name: &ConnectionName,
-        step: fn(&mut Connection, crate::domain::lifecycle::Moment),
+        step: impl FnMut(&mut Connection, Moment) -> Result<(), AdminError>,
     ) -> Result<Arc<Loaded<Connection>>, AdminError> {
         let watch = self.warm.watch(name);
-        let changed = self.ledger.amend(
-            name,
-            || missing(name),
-            |connection: &mut Connection, now| {
-                step(connection, now);
-                Ok::<(), AdminError>(())
-            },
-        );
-        let changed = Arc::new(changed.await?);
+        let changed = Arc::new(self.ledger.amend(name, || missing(name), step).await?);
         self.warm.keep(watch, &changed);
         Ok(changed)
     }
@@ -109,7 +115,7 @@ impl Admin {
                 Err(err) => return Err(err.into()),
             }
         }
-        Ok(Left::Something(Box::new(loaded)))
+        Ok(Left::Something)
     }
 
     async fn revoke_at_provider(&self, connection: &Connection, profile: &Profile) -> Result<(), AdminError> {

@@ -34,7 +34,17 @@ pub(super) struct Prepared {
 }
 
 impl Parts {
+    /// What cannot be prepared is set aside for a while, so that it does not stand in the way of what can.
     pub(super) async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
+        let prepared = self.load(name, ask).await;
+        if let Err(RefreshError::NoProfile(_) | RefreshError::NoClient(_) | RefreshError::Seal(_)) = &prepared
+        {
+            self.set_aside(name).await;
+        }
+        prepared
+    }
+
+    async fn load(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
         let connection = &loaded.record;
         let profile = self
@@ -47,7 +57,7 @@ impl Parts {
             .await?
             .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
         let now = self.ledger.now();
-        if let Some(hold) = client.record.held(now.store).filter(|_| ask != Ask::Operator) {
+        if let Some(hold) = client.record.held(now.store).filter(|_| obeys_holds(ask)) {
             return Err(self.postpone(connection, hold, now).await);
         }
         let keys = self.keys.keys(&connection.name.owner()).await?;
@@ -161,6 +171,14 @@ impl Parts {
     }
 }
 
+/// A person may try what the schedule must not.
+const fn obeys_holds(ask: Ask) -> bool {
+    match ask {
+        Ask::Scheduler | Ask::Caller => true,
+        Ask::Operator | Ask::Bootstrap => false,
+    }
+}
+
 /// What was granted needs no asking; before that, what the connection was created for.
 fn scopes_to_ask(connection: &Connection) -> &[String] {
     match connection.grant {
@@ -209,17 +227,17 @@ fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Op
     }
 }
 
+fn too_large() -> Failure {
+    Failure {
+        class: Class::Malformed,
+        detail: "answer has an access token too large to be kept",
+        ..unopened()
+    }
+}
+
 /// The stored grant did not open: nothing was sent, and a person has to look at the store.
 fn unopened() -> Failure {
-    Failure {
-        class: Class::Configuration,
-        reason: None,
-        code: None,
-        status: None,
-        retry_after: None,
-        correlation_id: None,
-        detail: "stored refresh token does not open",
-    }
+    Failure::of_ours("stored refresh token does not open")
 }
 
 fn renewal(claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) -> Result<Renewal, SealError> {
@@ -235,10 +253,10 @@ fn renewal(claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) ->
         refresh_token: present.map(|token| keys.seal(&place, &token)).transpose()?,
         previous: previous.map(|token| keys.seal(&place, &token)).transpose()?,
         refresh_expires_at: answer.refresh_expires_at,
-        token: match answer.access {
-            Ok(issued) => Ok(token(connection, &prepared.profile, generation, &issued, keys, &place)?),
-            Err(failure) => Err(failure),
-        },
+        // Whatever is wrong with the access token, the refresh token beside it is kept.
+        token: answer.access.and_then(|issued| {
+            token(connection, &prepared.profile, generation, &issued, keys, &place).map_err(|_| too_large())
+        }),
         scopes: answer.scopes,
         api_base_url: answer.api_base_url,
         principal: answer.principal,

@@ -8,6 +8,7 @@ use crate::{
         connection::{Connection, LastFailure, State},
         failure::{Class, Failure},
         lifecycle::{Moment, jittered},
+        names::ConnectionName,
     },
     store::{StoreError, claim::Claim, ledger::Loaded},
 };
@@ -114,6 +115,21 @@ impl Parts {
             }
         }
         RefreshError::Held { at: now, until, failure }
+    }
+
+    /// An exchange that could not even be prepared counts as a failure of configuration.
+    pub(super) async fn set_aside(&self, name: &ConnectionName) {
+        let set_aside = self.ledger.amend(
+            name,
+            || RefreshError::Gone,
+            |record: &mut Connection, now| {
+                record.set_aside(now);
+                Ok(())
+            },
+        );
+        if let Err(err) = set_aside.await {
+            tracing::warn!(connection = %name, cause = %err, "connection could not be set aside");
+        }
     }
 
     /// Stops all connections of a refused client for a while: none of their grants is at fault.

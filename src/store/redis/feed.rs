@@ -88,6 +88,7 @@ impl Feed for RedisFeed {
 impl Listener {
     /// Connects, or reads once. Errors show as a line that is gone: the next round makes a new one.
     async fn round(mut self) -> (Self, Vec<Notice>) {
+        let lost = if self.line.is_some() { vec![Notice::Gap] } else { Vec::new() };
         let result = match self.line.take() {
             None => self.connect().await.map(|line| (line, vec![Notice::Gap])),
             Some(mut line) => match line.listen(&self.dialer, &self.streams).await {
@@ -101,7 +102,8 @@ impl Listener {
         // The reason of an error is said nowhere: callers of the store meet the same one, and log it.
         let Ok((line, notices)) = result else {
             self.failures = self.failures.saturating_add(1);
-            return (self, Vec::new());
+            // From here on nothing is heard: what is remembered is in doubt at once, not only after the way back.
+            return (self, lost);
         };
         self.line = Some(line);
         (self, notices)
