@@ -55,7 +55,7 @@ impl Admin {
         let left = self.usable(loaded, &profile).await?;
         // An exchange that began since would bring a token that nobody revokes.
         let begin = |connection: &mut Connection, now: Moment| {
-            if let Some(_) = connection.live_attempt(now.store) {
+            if connection.live_attempt(now.store).is_some() {
                 Err(AdminError::Refresh(RefreshError::Busy))
             } else {
                 connection.revoking(now);
