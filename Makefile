@@ -69,7 +69,7 @@ APT_INSTALL := $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y 
 redis:
 	@command -v redis-server >/dev/null || [ -S /var/run/docker.sock ] || { \
 	  command -v apt-get >/dev/null || { echo "install redis-server 7 or newer, or start Docker" >&2; exit 1; }; \
-	  $(AS_ROOT) apt-get update -qq && $(APT_INSTALL) redis-server </dev/null; } || { \
+	  $(AS_ROOT) apt-get update -qq && $(APT_INSTALL) redis-server </dev/null && command -v redis-server; } || { \
 	  echo "redis-server could not be installed: install version 7 or newer, or start Docker" >&2; exit 1; }
 
 $(VENV)/ready: $(PIP_PINS)
