@@ -2,8 +2,8 @@
 //! Everything in here is fake and lives in plain strings; even so nothing secret is logged or put in the journal.
 //! It never talks to anybody, never imports another room but the clock, and is no part of serving real tokens.
 //!
-//! What an authorization server decides is a pure function of its world, the time and a request ([`world::answer`]);
-//! sockets, the control endpoint and the state file are written once, in [`host`], for both servers.
+//! What an authorization server decides is a pure function of its world, the time and a request (`world::answer`);
+//! sockets, the control endpoint and the state file are written once, in `host`, for both servers.
 
 pub mod concur;
 pub mod fault;

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod oidc_provider;
+mod python_client;
 mod store_conformance;
 mod support;

@@ -1,0 +1,283 @@
+//! The rules of the house that neither the compiler nor clippy knows: which room may look into which, what a file
+//! opens with, how long it may be, what a tracked file may not say. Reads the sources; runs nothing of them.
+//!
+//! A rule that has to be broken is broken here, in its table and with a reason, and nowhere else.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use source::{Source, code_files, text_files};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+/// Which room may import what of the others: a whole room, or one item of it. Everything that is not here is refused,
+/// and what nobody needs any more has to go. Test code may look everywhere.
+const IMPORTS: &[(&str, &[&str])] = &[
+    // Leaves.
+    ("clock", &[]),
+    ("telemetry", &[]),
+    ("api", &[]),
+    ("simulator", &["clock"]),
+    // Rules, without a runtime and without a clock to read.
+    ("domain", &["clock::Timestamp"]),
+    ("access", &["domain"]),
+    ("audit", &["access", "domain"]),
+    ("seal", &["clock::Timestamp", "domain"]),
+    // The store never sees what is sealed. No claim, no exchange.
+    ("store", &["clock", "domain"]),
+    ("provider", &["clock", "domain", "store::claim"]),
+    // The one room that knows the whole story, but not where it is kept and how it is sent.
+    (
+        "broker",
+        &[
+            "access",
+            "audit",
+            "clock",
+            "domain",
+            "provider::Answer",
+            "provider::ClientIdentity",
+            "provider::Exchange",
+            "provider::Grant",
+            "provider::Issued",
+            "provider::Provider",
+            "provider::Revocation",
+            "provider::catalogue",
+            "provider::hosts",
+            "seal",
+            "store::Change",
+            "store::Document",
+            "store::Documents",
+            "store::Expect",
+            "store::Feed",
+            "store::Key",
+            "store::Notice",
+            "store::Room",
+            "store::StoreError",
+            "store::Swapped",
+            "store::Then",
+            "store::Version",
+            "store::claim",
+            "store::ledger",
+            "store::record", // keys.rs alone: key chains have no type of their own in the store yet
+            "store::records",
+        ],
+    ),
+    // Wire types stop here. Of what lies below the broker only the errors show, to become a status.
+    (
+        "grpc",
+        &[
+            "access",
+            "api",
+            "audit::Released",
+            "broker",
+            "clock::Timestamp",
+            "domain",
+            "provider::catalogue",
+            "seal::SealError",
+            "store::Key",
+            "store::StoreError",
+        ],
+    ),
+    ("config", &["domain", "telemetry"]),
+    // The only place where parts are put together.
+    (
+        "app",
+        &[
+            "access",
+            "audit",
+            "broker",
+            "clock",
+            "config",
+            "domain",
+            "grpc",
+            "provider",
+            "seal",
+            "simulator",
+            "store",
+            "telemetry",
+        ],
+    ),
+    // The command line is an ordinary client, and starts what `app` puts together.
+    ("cli", &["api", "app", "domain"]),
+    ("main", &["cli", "clock"]),
+];
+
+/// Libraries that only some files may use: beginnings of paths below src.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("anyhow", &["app", "cli", "main"]),
+    ("aws_lc_rs", &["main", "provider/egress", "seal/", "simulator/signing"]),
+    ("axum", &["simulator/"]),
+    ("clap", &["cli"]),
+    ("oauth2", &["provider/client_auth", "provider/dialects"]),
+    ("prost", &["broker/keys", "cli/message", "store/codec"]),
+    ("redb", &["store/embedded"]),
+    ("redis", &["store/redis"]),
+    ("reqwest", &["provider/egress"]),
+    ("rustls", &["main", "provider/egress"]),
+    ("secrecy", &["domain/token"]),
+    ("tonic", &["api", "cli/", "grpc", "store/record"]),
+];
+
+/// Longest file, in lines without its tests.
+const LINES_MAX: usize = 400;
+/// Files that are longer for now.
+const TOO_LONG: &[&str] = &["src/domain/attempt.rs"];
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &["common", "core", "helpers", "manager", "misc", "utils", "util"];
+
+/// Never in a program that runs for years; clippy sees the others.
+const NEVER_IN_SRC: &[&str] = &[".unwrap()", "todo!(", "unimplemented!(", "dbg!("];
+
+#[test]
+fn rooms_look_only_where_they_may() {
+    let table: BTreeMap<_, _> = IMPORTS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in code_files("src") {
+        let room = file.room();
+        if room == "lib" {
+            continue;
+        }
+        let Some(allowed) = table.get(room.as_str()) else {
+            wrong.push(format!("{}: room `{room}` is not in the table", file.name));
+            continue;
+        };
+        for path in file.imports() {
+            let covers = |allowed: &&&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
+            let own = path == room || path.starts_with(&format!("{room}::"));
+            match allowed.iter().find(covers) {
+                Some(allowed) => drop(used.insert((room.clone(), *allowed))),
+                None if own => {}
+                None => wrong.push(format!("{}: `{room}` may not import `{path}`", file.name)),
+            }
+        }
+    }
+    for (room, allowed) in IMPORTS {
+        for allowed in allowed.iter().filter(|allowed| !used.contains(&((*room).to_owned(), **allowed))) {
+            wrong.push(format!("the table lets `{room}` import `{allowed}`, which it does not"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_climbs_out_of_its_room() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        // `super` of a file right below src is the crate, where all rooms are.
+        let climbs = "super::".repeat(file.depth());
+        if file.room() != "lib" && file.code().contains(&climbs) {
+            wrong.push(format!("{}: write `crate::…` for what is in another room", file.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn libraries_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let code = file.code();
+        for (library, places) in LIBRARIES {
+            let place = file.name.strip_prefix("src/").unwrap();
+            if Source::names(&code, library) && !places.iter().any(|allowed| place.starts_with(allowed)) {
+                wrong.push(format!("{}: `{library}` belongs to {}", file.name, places.join(", ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    let silent: Vec<_> = ["src", "tests", "build.rs"]
+        .into_iter()
+        .flat_map(code_files)
+        .filter(|file| !file.text.starts_with("//! "))
+        .map(|file| file.name)
+        .collect();
+    assert!(silent.is_empty(), "no `//!` at the top of: {}", silent.join(", "));
+}
+
+#[test]
+fn files_are_short_and_named_for_what_is_in_them() {
+    let mut wrong = Vec::new();
+    for file in ["src", "tests"].into_iter().flat_map(code_files) {
+        let lines = if file.name.starts_with("src/") { file.code().lines().count() } else { 0 };
+        match (lines > LINES_MAX, TOO_LONG.contains(&file.name.as_str())) {
+            (true, false) => wrong.push(format!("{}: {lines} lines without tests", file.name)),
+            (false, true) => wrong.push(format!("{}: short by now, so not an exception", file.name)),
+            (true, true) | (false, false) => {}
+        }
+        let stem = Path::new(&file.name).file_stem().unwrap().to_str().unwrap();
+        if stem == "mod" || EMPTY_NAMES.contains(&stem) {
+            wrong.push(format!("{}: find a name, and put it beside its folder", file.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_in_the_sources_waits_to_panic_or_to_be_written() {
+    let mut wrong = Vec::new();
+    for file in code_files("src") {
+        let code = file.code();
+        for word in NEVER_IN_SRC.iter().filter(|word| code.contains(**word)) {
+            wrong.push(format!("{}: {word}", file.name));
+        }
+    }
+    for file in ["src", "tests"].into_iter().flat_map(code_files) {
+        // In two pieces, so that this line is not one.
+        if file.text.contains(concat!("#[", "ignore")) {
+            wrong.push(format!("{}: a test that does not run is no test", file.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_names_a_place_on_somebodys_machine() {
+    let mut wrong = Vec::new();
+    for file in text_files() {
+        for (number, line) in file.text.lines().enumerate() {
+            for place in ["/home", "/root", "/Users", "/work"] {
+                if source::names_folder(line, place) {
+                    wrong.push(format!("{}:{}: {place}", file.name, number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn text_files_end_their_lines_and_themselves() {
+    let mut wrong = Vec::new();
+    for file in text_files() {
+        for (number, line) in
+            file.text.split('\n').enumerate().filter(|(_, line)| line.ends_with([' ', '\t', '\r']))
+        {
+            wrong.push(format!("{}:{}: blank at the end of {line:?}", file.name, number + 1));
+        }
+        if !file.text.is_empty() && (!file.text.ends_with('\n') || file.text.ends_with("\n\n")) {
+            wrong.push(format!("{}: ends with exactly one line end", file.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_npm_lock_says_what_is_installed_and_not_from_where() {
+    let locks: Vec<_> =
+        text_files().into_iter().filter(|file| file.name.ends_with("package-lock.json")).collect();
+    assert_eq!(locks.len(), 1);
+    for lock in locks {
+        assert!(lock.text.contains("\"integrity\""), "{}", lock.name);
+        assert!(!lock.text.contains("\"resolved\""), "{}: install with the .npmrc beside it", lock.name);
+    }
+}
