@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod canary;
+mod promptness;
 mod store_conformance;
 mod support;
+mod survival;
+mod two_replicas;
