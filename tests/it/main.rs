@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod canary;
+mod command_line;
+mod moving;
 mod promptness;
 mod store_conformance;
 mod support;
