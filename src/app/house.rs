@@ -9,7 +9,7 @@ use crate::{
         bells::Bells,
         follower::Follower,
         keys::Keyring,
-        refresher::{Parts, Refresher},
+        refresher::{Board, Parts, Refresher},
         scheduler::Scheduler,
         warm::WarmCopies,
     },
@@ -83,7 +83,7 @@ impl House {
             warm: warm.clone(),
             bells: bells.clone(),
             tasks: TaskTracker::new(),
-            board: Default::default(),
+            board: Board::default(),
             slots: Semaphore::new(config.refresh.concurrency),
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
@@ -156,7 +156,7 @@ impl House {
             () = async {
                 shutdown.cancelled().await;
                 deadline = Some(Instant::now() + self.grace);
-                tokio::time::sleep(self.grace - LAST_RESERVE).await;
+                tokio::time::sleep(self.grace.saturating_sub(LAST_RESERVE)).await;
             } => {
                 tracing::warn!("calls still open after the grace period were cut off");
                 Ok(())

@@ -162,7 +162,8 @@ impl Mask {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else { return Ok(Self(None)) };
         for path in &mask.paths {
             if path != "*" && !changeable.contains(&path.as_str()) {
-                let mend = format!("names a field that cannot be changed; these can: {}", changeable.join(", "));
+                let mend =
+                    format!("names a field that cannot be changed; these can: {}", changeable.join(", "));
                 return Err(Problem::field("update_mask", mend));
             }
         }

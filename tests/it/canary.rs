@@ -12,9 +12,9 @@ use crate::support::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bursar::{
     api::{
-        AddClientSecretRequest, ClientSecretInput, DeleteConnectionRequest, GetTokenRequest, ListConnectionsRequest,
-        RefreshTokenGrant, RetireClientSecretRequest, UpdateConnectionRequest, client_secret_input::Value,
-        grant::Kind,
+        AddClientSecretRequest, ClientSecretInput, DeleteConnectionRequest, GetTokenRequest,
+        ListConnectionsRequest, RefreshTokenGrant, RetireClientSecretRequest, UpdateConnectionRequest,
+        client_secret_input::Value, grant::Kind,
     },
     simulator::{
         concur::{NewApp, Refusal},
@@ -35,7 +35,8 @@ const MISPLACED: &str = "canary/misplaced+secret=%7e&4";
 #[tokio::test]
 async fn no_secret_is_spilled_with_redis() {
     let scene = scene().await;
-    let redis = Server::with(RedisSettings { append_only: true, password: Some(REDIS_PASSWORD.into()) }).await;
+    let redis =
+        Server::with(RedisSettings { append_only: true, password: Some(REDIS_PASSWORD.into()) }).await;
     let mut broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
@@ -101,7 +102,11 @@ impl Spilled {
     fn judge(mut self, scene: &Scene) {
         self.add_secrets(scene);
         let bytes: usize = self.places.iter().map(|(_, content)| content.len()).sum();
-        println!("{} secrets looked for in {} places, {bytes} bytes", self.secrets.secrets(), self.places.len());
+        println!(
+            "{} secrets looked for in {} places, {bytes} bytes",
+            self.secrets.secrets(),
+            self.places.len()
+        );
         let found: Vec<_> = self
             .places
             .iter()
@@ -206,10 +211,16 @@ async fn refused_clients(scene: &Scene, api: &Api, spilled: &mut Spilled) {
 }
 
 async fn bad_answers(scene: &Scene, api: &Api, held: &[Held], spilled: &mut Spilled) {
-    let echo = |name: &str| format!("{{\"error\":\"invalid_request\",\"{name}\":\"{}\"}}", held[1].company.refresh_token);
+    let echo = |name: &str| {
+        format!("{{\"error\":\"invalid_request\",\"{name}\":\"{}\"}}", held[1].company.refresh_token)
+    };
     let elsewhere = format!("https://evil.example/?client_secret={MISPLACED}");
     let troubles: [Trouble<Refusal>; 8] = [
-        Trouble::Status { status: 502, body: Some(format!("<p>{APP_SECRET}</p>")), retry_after_seconds: Some(0) },
+        Trouble::Status {
+            status: 502,
+            body: Some(format!("<p>{APP_SECRET}</p>")),
+            retry_after_seconds: Some(0),
+        },
         Trouble::Status { status: 400, body: Some(echo("error_description")), retry_after_seconds: None },
         Trouble::Refuse(Refusal { code: 16, geolocation: Some(elsewhere) }),
         Trouble::Refuse(Refusal::code(5)),
@@ -263,7 +274,10 @@ async fn misplaced(api: &Api, held: &[Held], spilled: &mut Spilled) {
             ..Default::default()
         })
     };
-    refused.push(("address", api.create("a", CLIENT, address(format!("https://u:{MISPLACED}@evil.example"))).await.err()));
+    refused.push((
+        "address",
+        api.create("a", CLIENT, address(format!("https://u:{MISPLACED}@evil.example"))).await.err(),
+    ));
     refused.push(("id", api.create(MISPLACED, CLIENT, address(String::new())).await.err()));
     refused.push(("client", api.create("a", MISPLACED, address(String::new())).await.err()));
     let retire = RetireClientSecretRequest { name: CLIENT.into(), secret_id: secret(), ..Default::default() };

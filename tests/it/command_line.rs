@@ -46,7 +46,10 @@ async fn tokens_verify_and_are_renewed_without_anyone_asking() {
     let second = message["access_token"].as_str().unwrap();
     assert_ne!(second, first);
     let renewed = verified(second, &keys);
-    assert!(renewed["iat"].as_u64() < issued["exp"].as_u64(), "renewed when it had expired: {renewed} {issued}");
+    assert!(
+        renewed["iat"].as_u64() < issued["exp"].as_u64(),
+        "renewed when it had expired: {renewed} {issued}"
+    );
     assert_eq!(message.as_object().unwrap().keys().collect::<Vec<_>>(), FIELDS);
     assert_eq!(message["api_base_url"], json!(provider));
 }

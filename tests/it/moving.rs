@@ -8,10 +8,7 @@ use crate::support::{
     until,
 };
 use bursar::{
-    api::{
-        DeleteConnectionRequest, RevokeConnectionRequest, client_hold, connection::State,
-        state_reason::Reason,
-    },
+    api::{DeleteConnectionRequest, RevokeConnectionRequest, connection::State, state_reason::Reason},
     simulator::{
         concur::{Move, NewApp, Refusal},
         fault::{Fault, Only, Trouble},
@@ -118,7 +115,7 @@ async fn request_tokens_start_connections_or_say_why_not() {
     let status = api.request_token("bad", &unknown, &company, &token).await.unwrap_err();
     assert_eq!((reason(&status), metadata(&status, "provider_code")), ("CLIENT_REFUSED".into(), "61".into()));
     let hold = api.client(&unknown).await.hold.unwrap();
-    assert_eq!((hold.reason(), hold.provider_code.as_str()), (client_hold::Reason::ClientUnknown, "61"));
+    assert_eq!(hold.provider_code, "61");
 }
 
 #[tokio::test]
@@ -153,8 +150,8 @@ async fn a_disabled_app_holds_its_connections_and_costs_no_grant() {
     scene.simulator.change_app(&scene.app.id, &json!({"status": "disabled"})).unwrap();
     let status = api.refresh("c0").await.unwrap_err();
     assert_eq!((reason(&status), metadata(&status, "provider_code")), ("CLIENT_REFUSED".into(), "59".into()));
-    let hold = api.client(CLIENT).await.hold.unwrap();
-    assert_eq!((hold.reason(), hold.provider_code.as_str()), (client_hold::Reason::ClientDisabled, "59"));
+    let waits = api.client(CLIENT).await.hold.unwrap();
+    assert_eq!(waits.provider_code, "59");
     for one in &held {
         assert_eq!(api.connection(&one.id).await.unwrap().state(), State::Active);
         api.token(&one.id).await.unwrap();
@@ -164,8 +161,10 @@ async fn a_disabled_app_holds_its_connections_and_costs_no_grant() {
         (api.connection("c0").await.unwrap().generation == 2).then_some(())
     })
     .await;
-    until("the hold is lifted", CONFIRMED, || async { api.client(CLIENT).await.hold.is_none().then_some(()) })
-        .await;
+    until("the hold is lifted", CONFIRMED, || async {
+        api.client(CLIENT).await.hold.is_none().then_some(())
+    })
+    .await;
     for one in &held {
         let company = scene.simulator.counters().of(&one.company.company);
         assert_eq!(api.refresh(&one.id).await.unwrap().generation, company.refreshed + 1);

@@ -70,7 +70,7 @@ async fn two_replicas_refresh_every_token_once_and_in_time() {
     let mut journal = journal.lock();
     journal.fetch(&scene.simulator);
     judge(&journal, &held, soak);
-    report(&journal, waits, imported, span, spent);
+    report(&journal, &waits, imported, span, spent);
 }
 
 /// Connections taken over from another program, several at once, by both replicas.
@@ -93,7 +93,12 @@ async fn import(scene: &Scene, replicas: &[Api; 2]) -> Vec<Held> {
 }
 
 /// One caller of one replica; returns how long it waited for each token.
-async fn call_until(end: Instant, api: Api, names: Arc<Vec<String>>, seen: Arc<Mutex<Vec<u64>>>) -> Vec<Duration> {
+async fn call_until(
+    end: Instant,
+    api: Api,
+    names: Arc<Vec<String>>,
+    seen: Arc<Mutex<Vec<u64>>>,
+) -> Vec<Duration> {
     let mut waits = Vec::new();
     while Instant::now() < end {
         let (number, _) = uuid::Uuid::new_v4().as_u64_pair();
@@ -101,7 +106,8 @@ async fn call_until(end: Instant, api: Api, names: Arc<Vec<String>>, seen: Arc<M
         // What was handed out before this call began may not be undercut.
         let floor = seen.lock()[chosen];
         let asked = Instant::now();
-        let token = api.token(&names[chosen]).await.unwrap_or_else(|status| panic!("{}: {status}", names[chosen]));
+        let token =
+            api.token(&names[chosen]).await.unwrap_or_else(|status| panic!("{}: {status}", names[chosen]));
         waits.push(asked.elapsed());
         let now = SystemClock.now();
         let expires_at = expiry(&token.access_token);
@@ -135,7 +141,10 @@ struct Journal {
     others: Vec<String>,
 }
 
-async fn keep_journal(simulator: Arc<bursar::simulator::concur::ConcurSimulator>, journal: Arc<Mutex<Journal>>) {
+async fn keep_journal(
+    simulator: Arc<bursar::simulator::concur::ConcurSimulator>,
+    journal: Arc<Mutex<Journal>>,
+) {
     loop {
         journal.lock().fetch(&simulator);
         tokio::time::sleep(FETCH).await;
@@ -201,18 +210,29 @@ fn judge(journal: &Journal, held: &[Held], soak: Duration) {
             assert!(gap >= GAP_LEAST, "{} was refreshed twice within {gap:?}", one.id);
             assert!(gap < LIFETIME, "{} was without a token: {gap:?} between two", one.id);
         }
-        let last = times.last().unwrap().until(journal.until);
-        assert!(last < LIFETIME, "{} was not refreshed in the last {last:?}", one.id);
+        let since = times.last().unwrap().until(journal.until);
+        assert!(since < LIFETIME, "{} was not refreshed in the last {since:?}", one.id);
     }
 }
 
-fn report(journal: &Journal, waits: Vec<Vec<Duration>>, imported: Duration, span: Duration, spent: [Duration; 3]) {
+fn report(
+    journal: &Journal,
+    waits: &[Vec<Duration>],
+    imported: Duration,
+    span: Duration,
+    spent: [Duration; 3],
+) {
     let (gaps, mut waits) = (journal.gaps(), waits.concat());
     waits.sort_unstable();
     let refreshes: usize = journal.refreshes.values().map(Vec::len).sum();
     println!("{CONNECTIONS} connections imported in {imported:?}; {refreshes} refreshes in {span:?}");
     let share = |spent: Duration| format!("{:.0} %", 100.0 * spent.as_secs_f64() / span.as_secs_f64());
-    println!("processor: brokers {} and {}, simulator and callers {}", share(spent[0]), share(spent[1]), share(spent[2]));
+    println!(
+        "processor: brokers {} and {}, simulator and callers {}",
+        share(spent[0]),
+        share(spent[1]),
+        share(spent[2])
+    );
     for (what, sorted) in [("between refreshes", &gaps), ("waited for a token", &waits)] {
         let [p0, p50, p99, most] = [0, 50, 99, 100].map(|percent| percentile(sorted, percent));
         println!("{what}: {} times, least {p0:?}, half {p50:?}, 99 % {p99:?}, most {most:?}", sorted.len());

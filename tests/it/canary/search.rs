@@ -48,16 +48,12 @@ impl Search {
 
 /// Every form of a secret that is looked for, with its name.
 pub(super) fn forms(secret: &[u8]) -> Vec<(Vec<u8>, String)> {
-    let hex = |upper: bool| -> Vec<u8> {
-        let digits = secret.iter().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") });
-        digits.collect::<String>().into_bytes()
-    };
     let url: String = url::form_urlencoded::byte_serialize(secret).collect();
     let lower_url = lower_escapes(&url);
     let mut forms = vec![
         (secret.to_vec(), "raw".to_owned()),
-        (hex(false), "hex".to_owned()),
-        (hex(true), "HEX".to_owned()),
+        (hex(secret).into_bytes(), "hex".to_owned()),
+        (hex(secret).to_uppercase().into_bytes(), "HEX".to_owned()),
         (url.into_bytes(), "url".to_owned()),
         (lower_url.into_bytes(), "url, lower case".to_owned()),
     ];
@@ -68,6 +64,10 @@ pub(super) fn forms(secret: &[u8]) -> Vec<(Vec<u8>, String)> {
     let mut seen = HashSet::new();
     forms.retain(|(form, _)| seen.insert(form.clone()));
     forms
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The characters that depend on nothing but the secret, when so many other bytes come before it.
@@ -95,7 +95,7 @@ fn a_secret_is_found_in_every_encoding() {
     let mut search = Search::default();
     search.add("it", secret);
     let escaped: String = url::form_urlencoded::byte_serialize(secret).collect();
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(secret);
     let mut planted = vec![
         secret.to_vec(),
         hex.to_uppercase().into_bytes(),

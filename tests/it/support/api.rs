@@ -5,8 +5,8 @@ use bursar::api::{
     CreateTenantRequest, Environment, GetClientRequest, GetConnectionRequest, GetTokenRequest, Grant,
     GrantType, ListConnectionsRequest, RefreshConnectionRequest, RefreshTokenGrant,
     client_secret_input::Value, client_service_client::ClientServiceClient,
-    connection_service_client::ConnectionServiceClient, grant::Kind, tenant_service_client::TenantServiceClient,
-    token_service_client::TokenServiceClient,
+    connection_service_client::ConnectionServiceClient, grant::Kind,
+    tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
 };
 use std::{net::SocketAddr, time::Duration};
 use tonic::{Request, Status, transport::Channel};

@@ -129,7 +129,7 @@ impl Broker {
     fn told_address(&self) -> SocketAddr {
         let log = self.logged();
         let logged = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let serving = logged.filter(|line| line["message"] == "serving").last();
+        let serving = logged.rev().find(|line| line["message"] == "serving");
         let told = match serving {
             Some(line) => line["address"].as_str().unwrap().to_owned(),
             None => told_url(&self.said(), "API").trim_start_matches("http://").to_owned(),
@@ -183,11 +183,5 @@ fn spawn(arguments: &[OsString], folder: &Path, start: u32) -> Child {
         let path = folder.join(format!("{start}.{end}"));
         OpenOptions::new().create_new(true).append(true).open(path).unwrap()
     };
-    program()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(open("out"))
-        .stderr(open("err"))
-        .spawn()
-        .unwrap()
+    program().args(arguments).stdin(Stdio::null()).stdout(open("out")).stderr(open("err")).spawn().unwrap()
 }

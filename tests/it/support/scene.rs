@@ -12,12 +12,7 @@ use bursar::{
         refresh_tokens::Rotation,
     },
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 pub(crate) const SITES: [&str; 4] = ["glz", "us2", "eu2", "apj1"];
 
@@ -25,7 +20,6 @@ pub(crate) struct Scene {
     pub(crate) simulator: Arc<ConcurSimulator>,
     pub(crate) app: App,
     folder: tempfile::TempDir,
-    /// Lines of the provider's profile and of every configuration file that a test sets itself.
     pub(crate) settings: Settings,
 }
 
@@ -161,22 +155,18 @@ impl Scene {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        self.folder.path()
-    }
-
     fn profile(&self) -> String {
         let listed = || SITES.iter().filter(|site| !self.settings.unlisted.contains(site));
-        let hosts: Vec<_> = listed()
-            .map(|site| format!("\"{}\"", self.base(site).trim_start_matches("http://")))
-            .collect();
-        let centers: String = listed().map(|site| format!("{site} = \"{}\"\n", self.base(site))).collect();
+        let hosts: Vec<_> =
+            listed().map(|site| format!("\"{}\"", self.base(site).trim_start_matches("http://"))).collect();
+        let centers: Vec<_> = listed().map(|site| format!("{site} = \"{}\"", self.base(site))).collect();
         format!(
             "extends = \"sap-concur\"\nname = \"concur-here\"\nbootstrap_at = \"{}\"\nhosts = [{}]\n\
-             exchange_timeout = \"{}s\"\n[data_centers]\n{centers}",
+             exchange_timeout = \"{}s\"\n[data_centers]\n{}\n",
             self.base("glz"),
             hosts.join(", "),
             self.settings.exchange_timeout.as_secs(),
+            centers.join("\n"),
         )
     }
 }
@@ -187,6 +177,7 @@ pub(crate) struct Held {
     pub(crate) company: Connected,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum FileMode {
     Plain,
     /// For its owner only, as the broker wants it.

@@ -129,10 +129,8 @@ async fn an_answer_that_nobody_waits_for_is_stored_before_the_end() {
     let api = Api::of(broker.address());
     let found = api.connection("c0").await.unwrap();
     assert_eq!((found.generation >= 2, found.state()), (true, State::Active));
-    until("it goes on", SOON, || async {
-        (scene.simulator.counters().total.refreshed >= 3).then_some(())
-    })
-    .await;
+    until("it goes on", SOON, || async { (scene.simulator.counters().total.refreshed >= 3).then_some(()) })
+        .await;
     until("both sides agree", SOON, || async {
         let counted = scene.simulator.counters().total;
         let found = api.connection("c0").await.unwrap().generation;

@@ -37,7 +37,8 @@ async fn redis_killed_under_calls_costs_no_token_and_no_rotation() {
     // The first tokens come due while the server is away: half a lifetime after the import.
     // The first tokens come due, half a lifetime after the import, while the server is away.
     let imported = api.connection("c0").await.unwrap();
-    let due = u64::try_from(imported.access_token_expire_time.unwrap().seconds).unwrap() - LIFETIME.as_secs() / 2;
+    let due =
+        u64::try_from(imported.access_token_expire_time.unwrap().seconds).unwrap() - LIFETIME.as_secs() / 2;
     let soon = Timestamp::from_secs(due - 2);
     tokio::time::sleep(SystemClock.now().until(soon)).await;
     // One answer comes when there is nowhere to put it.
