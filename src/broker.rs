@@ -121,6 +121,11 @@ impl Broker {
                     let flight = self.refresher.refreshed(name, seen, Ask::Caller);
                     match tokio::time::timeout_at(until, flight).await {
                         Ok(Ok(renewed)) => connection = renewed,
+                        // The warm copy may not know it yet: the change feed tells of an outage when it is over.
+                        Ok(Err(RefreshError::Store(StoreError::Unavailable { .. } | StoreError::Full))) => {
+                            let lost = Some(Degraded::StoreUnavailable);
+                            return self.hand(permit, wish, connection, lost).await;
+                        }
                         Ok(Err(_)) => connection = self.after_failure(connection).await,
                         Err(_) => {
                             return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)).await;

@@ -32,17 +32,14 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use parking_lot::Mutex;
-use std::{
-    path::Path,
-    process,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{path::Path, process, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is left of the grace period when calls have been answered, for answers that the store has not taken yet.
 const LAST_RESERVE: Duration = Duration::from_secs(5);
+/// What is left of it when nothing is waited for any more, for the process to end by itself.
+const END_RESERVE: Duration = Duration::from_millis(500);
 
 /// Everything that serves, not yet serving.
 pub struct House {
@@ -158,20 +155,21 @@ impl House {
         let serving = grpc::serve(listener, services, self.limits, shutdown.clone().cancelled_owned());
         ready();
         let mut serving = std::pin::pin!(serving);
-        let asked_at = OnceLock::new();
+        let mut deadline = None;
         let served = tokio::select! {
             served = serving.as_mut() => served,
             () = async {
                 shutdown.cancelled().await;
-                let _ = asked_at.set(Instant::now());
+                deadline = Some(Instant::now() + self.grace);
                 tokio::time::sleep(self.grace.saturating_sub(LAST_RESERVE)).await;
             } => {
                 tracing::warn!("calls still open after the grace period were cut off");
                 Ok(())
             }
         };
-        let left = asked_at.get().map_or(self.grace, |at| self.grace.saturating_sub(at.elapsed()));
-        drain(&self.refresher, left.max(LAST_RESERVE)).await;
+        // Without callers the calls end at once: exchanges may take all of the grace period that is left.
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.grace);
+        drain(&self.refresher, deadline - END_RESERVE).await;
         background.cancel();
         tasks.wait().await;
         tracing::info!("stopped");
@@ -180,12 +178,12 @@ impl House {
 }
 
 /// Lets exchanges end and their answers be stored: what is cut off here may cost a customer a new consent.
-async fn drain(refresher: &Refresher, most: Duration) {
+async fn drain(refresher: &Refresher, deadline: Instant) {
     let open = refresher.under_way();
     if open > 0 {
         tracing::info!(open, "waiting for exchanges under way");
     }
-    if tokio::time::timeout(most, refresher.drain()).await.is_err() {
+    if tokio::time::timeout_at(deadline, refresher.drain()).await.is_err() {
         let open = refresher.under_way();
         tracing::error!(open, "exchanges were still under way at the end; their leases end by themselves");
     }

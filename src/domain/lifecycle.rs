@@ -119,7 +119,7 @@ pub enum Degraded {
     ConfigurationRefused,
     /// A refresh is under way and takes longer than the caller can wait.
     RefreshSlow,
-    /// The store does not answer; what is served is this replica's warm copy.
+    /// The store does not answer or is full: what is served is this replica's warm copy, or cannot be renewed.
     StoreUnavailable,
 }
 

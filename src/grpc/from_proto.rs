@@ -38,7 +38,16 @@ pub fn name<N: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<N, P
     if text.is_empty() {
         return Err(Problem::field(field, "is required"));
     }
-    text.parse().map_err(|err| Problem::field(field, err))
+    text.parse().map_err(|err| {
+        // What was given is not repeated: it may be a secret in the wrong place, and error texts get around.
+        let mend = match err {
+            NameError::Id(_) => {
+                "an id is 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit".to_owned()
+            }
+            NameError::Form { form, .. } => format!("is not a resource name of the form `{form}`"),
+        };
+        Problem::field(field, mend)
+    })
 }
 
 pub fn timestamp(at: &prost_types::Timestamp) -> Timestamp {
@@ -153,7 +162,8 @@ impl Mask {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else { return Ok(Self(None)) };
         for path in &mask.paths {
             if path != "*" && !changeable.contains(&path.as_str()) {
-                let mend = format!("`{path}` cannot be changed; these can: {}", changeable.join(", "));
+                let mend =
+                    format!("names a field that cannot be changed; these can: {}", changeable.join(", "));
                 return Err(Problem::field("update_mask", mend));
             }
         }

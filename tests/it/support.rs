@@ -1,5 +1,34 @@
-//! What several behaviours stand on: real servers and ready-made stores.
+//! What several behaviours stand on: real servers, real brokers, and a client of their API.
 
+pub(crate) mod api;
 pub(crate) mod broker;
 pub(crate) mod foreign;
+pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod scene;
+
+use std::{fmt::Debug, time::Duration};
+use tokio::time::Instant;
+
+/// Between two looks at something that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Looks until there is something to see; fails with `what` when there is nothing within `most`.
+pub(crate) async fn until<T, F>(what: &str, most: Duration, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + most;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "not within {most:?}: {what}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The named percentile of a sorted list.
+pub(crate) fn percentile<T: Copy + Default + Debug>(sorted: &[T], percent: usize) -> T {
+    sorted.get(sorted.len() * percent / 100).or(sorted.last()).copied().unwrap_or_default()
+}

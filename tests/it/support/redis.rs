@@ -69,6 +69,15 @@ impl Server {
         format!("redis://{login}127.0.0.1:{}/", self.port)
     }
 
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.settings.password.as_deref()
+    }
+
+    /// Where it keeps its files, its configuration among them.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
