@@ -102,7 +102,8 @@ pub struct Due {
 /// What the change feed tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// This document was written (or deleted) at this version. Notices of one document come in the order of
+    /// This document was written and has this version; or it was deleted, and this is one more than what it
+    /// had, so that who holds the last version learns of the end, too. Notices of one document come in the order of
     /// its writes; those of different documents in any.
     Changed { key: Key, version: Version },
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
@@ -238,7 +239,7 @@ impl Version {
 }
 
 impl Expect {
-    /// The version that a [`Then::Put`] under this condition gets.
+    /// The version that a [`Then::Put`] under this condition gets, and under which the feed tells of the change.
     pub const fn writes(self) -> Version {
         match self {
             Self::Absent => Version::FIRST,

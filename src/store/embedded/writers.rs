@@ -92,8 +92,9 @@ impl Desk {
             let written = tables::contained(|| self.tables.write(&changes));
             // Feeds hear in the order of the commits: nobody else writes before this returns.
             for (change, swapped) in changes.iter().zip(written.iter().flatten()) {
-                if let Swapped::Done(version) = swapped {
-                    let notice = Notice::Changed { key: change.key.clone(), version: *version };
+                if let Swapped::Done(_) = swapped {
+                    let version = change.expect.writes();
+                    let notice = Notice::Changed { key: change.key.clone(), version };
                     // An error means that nobody listens.
                     let _ = self.notices.send(notice);
                 }

@@ -65,7 +65,7 @@ fn call(command: &str, script: &str, layout: &Layout, change: &Change) -> Pipeli
     call.arg(layout.document(&change.key)).arg(layout.due(shard));
     call.arg(layout.names(shard)).arg(layout.feed(shard));
     call.arg(expected).arg(value).arg(due.unwrap_or_default());
-    call.arg(change.key.as_str()).arg(version.0).arg(FEED_KEPT);
+    call.arg(change.key.as_str()).arg(change.expect.writes().0).arg(FEED_KEPT);
     pipeline
 }
 

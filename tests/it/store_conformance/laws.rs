@@ -231,7 +231,7 @@ pub(super) async fn a_feed_starts_with_a_gap_and_then_tells_every_change_in_orde
         }
         swap(&*store, delete(name, 5)).await;
         create(&*store, name, b"", None).await;
-        let versions = [1, 2, 3, 4, 5, 5, 1];
+        let versions = [1, 2, 3, 4, 5, 6, 1];
         want.insert(name.to_owned(), versions.map(|version| changed(name, version)).to_vec());
     }
     let mut got: BTreeMap<String, Vec<Notice>> = BTreeMap::new();
