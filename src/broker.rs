@@ -18,6 +18,7 @@ use crate::{
         connection::{Connection, Narrowing, State, StateReason, Token},
         lifecycle::{self, Degraded, Verdict, judge},
         names::ConnectionName,
+        profile::Overlap,
         token::AccessToken,
     },
     seal::{Place, SealBroken},
@@ -113,15 +114,23 @@ impl Broker {
                     return self.hand(permit, wish, connection, store_lost).await;
                 }
                 Verdict::RefreshElseServe => {
-                    let until = Instant::now() + PATIENCE;
-                    let until = wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE));
                     let flight = self.refresher.refreshed(name, seen, Ask::Caller);
-                    match tokio::time::timeout_at(until, flight).await {
-                        Ok(Ok(renewed)) => connection = renewed,
-                        Ok(Err(_)) => connection = self.after_failure(connection).await,
-                        Err(_) => {
-                            return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)).await;
+                    match overlap(&connection.record) {
+                        Overlap::OldAccessTokenSurvives => {
+                            match tokio::time::timeout_at(patience(wish), flight).await {
+                                Ok(Ok(renewed)) => connection = renewed,
+                                Ok(Err(_)) => connection = self.after_failure(connection).await,
+                                Err(_) => {
+                                    let slow = Some(Degraded::RefreshSlow);
+                                    return self.hand(permit, wish, connection, slow).await;
+                                }
+                            }
                         }
+                        // It may be dead as soon as the request is out: nothing is served beside the exchange.
+                        Overlap::Dies => match flight.await {
+                            Ok(renewed) => connection = renewed,
+                            Err(_) => connection = self.after_failure(connection).await,
+                        },
                     }
                     refreshed = Some(());
                 }
@@ -203,6 +212,15 @@ impl Broker {
         let keys = self.keys.keys(&record.name.owner()).await?;
         Ok(keys.open(&place, &token.sealed)?)
     }
+}
+
+fn patience(wish: &Wish) -> Instant {
+    let until = Instant::now() + PATIENCE;
+    wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE))
+}
+
+fn overlap(connection: &Connection) -> Overlap {
+    connection.token.as_ref().map(|token| token.overlap).unwrap_or_default()
 }
 
 /// A narrower token has to be asked of the provider, which is not done yet: a caller gets all or nothing.
