@@ -18,13 +18,16 @@ pub struct WarmCopies {
     copies: Cache<ConnectionName, Arc<Copy>>,
     /// Raised whenever changes may have been missed. Copies of an older epoch are in doubt.
     epoch: AtomicU64,
+    /// Changes that the feed has told, of whatever connection: who reads a connection that has no copy yet
+    /// sees by it whether one may have been told meanwhile.
+    tellings: AtomicU64,
 }
 
 struct Copy {
     loaded: Arc<Loaded<Connection>>,
     epoch: u64,
-    /// The newest version that the feed has told of.
-    told: AtomicU64,
+    /// The newest version that the feed has told of; handed on from copy to copy, so that none is overlooked.
+    told: Arc<AtomicU64>,
 }
 
 /// A copy, and what it is worth.
@@ -38,11 +41,14 @@ pub enum Found {
 
 /// Taken before a read, so that a change told during the read is not overlooked.
 #[derive(Debug, Clone, Copy)]
-pub struct Epoch(u64);
+pub struct Epoch {
+    gaps: u64,
+    tellings: u64,
+}
 
 impl Default for WarmCopies {
     fn default() -> Self {
-        Self { copies: Cache::new(COPIES_MAX), epoch: AtomicU64::new(0) }
+        Self { copies: Cache::new(COPIES_MAX), epoch: AtomicU64::new(0), tellings: AtomicU64::new(0) }
     }
 }
 
@@ -55,25 +61,31 @@ impl WarmCopies {
     }
 
     pub fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Acquire))
+        Epoch { gaps: self.epoch.load(Ordering::Acquire), tellings: self.tellings.load(Ordering::SeqCst) }
     }
 
     /// Keeps what was read since `epoch` was taken, unless something newer is here already.
     pub fn keep(&self, epoch: Epoch, loaded: &Arc<Loaded<Connection>>) {
         let name = &loaded.record.name;
-        let mut told = 0;
+        let copy = |gaps, told| Arc::new(Copy { epoch: gaps, told, loaded: loaded.clone() });
         if let Some(present) = self.copies.peek(name) {
             if present.loaded.record.uid == loaded.record.uid && present.loaded.version > loaded.version {
                 return;
             }
-            told = present.told.load(Ordering::Acquire);
+            self.copies.insert(name.clone(), copy(epoch.gaps, present.told.clone()));
+            return;
         }
-        let copy = Copy { epoch: epoch.0, told: AtomicU64::new(told), loaded: loaded.clone() };
-        self.copies.insert(name.clone(), Arc::new(copy));
+        let told = Arc::new(AtomicU64::new(0));
+        self.copies.insert(name.clone(), copy(epoch.gaps, told.clone()));
+        if self.tellings.load(Ordering::SeqCst) != epoch.tellings {
+            // Told before there was a copy to note it on, perhaps of this one: it is read once more.
+            self.copies.insert(name.clone(), copy(epoch.gaps.wrapping_sub(1), told));
+        }
     }
 
     /// The feed told of a write.
     pub fn told(&self, name: &ConnectionName, version: Version) {
+        self.tellings.fetch_add(1, Ordering::SeqCst);
         if let Some(copy) = self.copies.peek(name) {
             copy.told.fetch_max(version.0, Ordering::AcqRel);
         }
