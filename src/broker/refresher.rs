@@ -41,6 +41,8 @@ const FAIL_TRIES: u32 = 5;
 /// First and longest time that a refused client's connections wait.
 const HOLD: Duration = Duration::from_secs(30);
 const HOLD_MAX: Duration = Duration::from_mins(15);
+/// How long the others wait for the one that tries a refused client again.
+const PROBE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub struct Refresher {
@@ -218,8 +220,7 @@ impl Parts {
             return Ok(None);
         }
         Ok(record
-            .due
-            .filter(|due| record.failures > 0 && now.store < *due)
+            .held_until(now.store)
             .map(|until| Err(RefreshError::Held { at: now, until, failure: record.last_failure.clone() })))
     }
 
@@ -253,24 +254,45 @@ impl Parts {
             .read::<Client>(&connection.client)
             .await?
             .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
-        let now = self.ledger.now();
-        if let Some(hold) = client.record.held(now.store).filter(|_| ask != Ask::Operator) {
-            return Err(self.postpone(connection, hold, now).await);
-        }
+        let client = match (&client.record.hold, ask) {
+            (None, _) | (Some(_), Ask::Operator) => client,
+            (Some(hold), Ask::Scheduler | Ask::Caller | Ask::Bootstrap) => {
+                let now = self.ledger.now();
+                if client.record.held(now.store).is_some() {
+                    return Err(self.postpone(connection, hold, now).await);
+                }
+                self.probe(&client.record.name).await?
+            }
+        };
         let keys = self.keys.keys(&connection.name.owner()).await?;
         let identity = self.identity(&client.record).await?;
         Ok(Prepared { profile, client, identity, keys })
     }
 
+    /// A hold that has run out lets one exchange try; the others wait for what comes of it.
+    async fn probe(&self, name: &ClientName) -> Result<Loaded<Client>, RefreshError> {
+        let probing = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, now| match &mut record.hold {
+                Some(hold) if now.store < hold.until => {
+                    let failure = Some(LastFailure::from(&*hold));
+                    Err(RefreshError::Held { at: now, until: hold.until, failure })
+                }
+                Some(hold) => {
+                    hold.until = now.store.plus(PROBE);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+        );
+        probing.await
+    }
+
     /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
     async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
-        let failure = Some(LastFailure {
-            class: Class::Client,
-            code: hold.code.clone(),
-            correlation_id: hold.correlation_id.clone(),
-            at: hold.at,
-        });
+        let failure = Some(LastFailure::from(hold));
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
@@ -422,7 +444,8 @@ impl Parts {
             name,
             || RefreshError::NoClient(name.clone()),
             |record: &mut Client, now| {
-                if record.held(now.store).is_some() {
+                let others = record.hold != client.record.hold;
+                if others && record.held(now.store).is_some() {
                     return Ok(());
                 }
                 let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
@@ -610,6 +633,17 @@ fn told_of_failure(connection: &Connection, failure: &Failure) {
     } else {
         tracing::warn!(connection = %name, %class, code = failure.code, status = failure.status,
             correlation_id = failure.correlation_id, detail = failure.detail, retry, "exchange failed");
+    }
+}
+
+impl From<&Hold> for LastFailure {
+    fn from(hold: &Hold) -> Self {
+        Self {
+            class: Class::Client,
+            code: hold.code.clone(),
+            correlation_id: hold.correlation_id.clone(),
+            at: hold.at,
+        }
     }
 }
 
