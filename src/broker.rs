@@ -8,6 +8,8 @@ pub mod keys;
 pub mod outage;
 pub mod refresher;
 pub mod scheduler;
+pub mod shunned;
+pub mod slots;
 pub mod warm;
 
 use crate::{
@@ -34,8 +36,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use warm::{Found, WarmCopies};
 
-/// How long a caller without a deadline waits for a refresh while its present token would still do.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a caller without a deadline waits for a refresh.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// The same, while its present token would still do.
+const PATIENCE_WITH_TOKEN: Duration = Duration::from_secs(10);
 /// What is left of a caller's deadline for the answer itself.
 const ANSWER_SPARE: Duration = Duration::from_millis(50);
 
@@ -78,7 +82,7 @@ pub enum GetTokenError {
     TooLong { lifetime: Duration },
     /// The freshest token there is lives shorter.
     #[error("the freshest token lives {remaining:?} more, which is less than what was asked")]
-    TooYoung { remaining: Duration },
+    TooYoung { remaining: Duration, retry_in: Option<Duration> },
     /// Scopes beyond what was granted.
     #[error("scope `{scope}` was not granted to this connection")]
     ScopeNotGranted { scope: String },
@@ -95,64 +99,95 @@ pub enum GetTokenError {
     Audit(#[from] AuditDown),
 }
 
+/// What came of waiting for a refresh.
+enum Waited {
+    Renewed,
+    Failed(RefreshError),
+    /// It is still under way, and the caller cannot wait any longer.
+    Slow,
+}
+
 impl Broker {
-    /// Returns a token that satisfies the wish, refreshing first if there is none.
+    /// Returns a token that satisfies the wish, refreshing first if there is none. Whatever was waited for, what is
+    /// handed out is judged by the present at the end.
     pub async fn get_token(&self, permit: &Permit, wish: &Wish) -> Result<Handed, GetTokenError> {
         let name = permit.connection();
-        let (mut connection, store_lost) = self.look(name).await?;
-        let mut refreshed = None;
-        // A second turn judges what a refresh brought; a third is never needed.
-        for _ in 0..2 {
-            let now = self.ledger.now();
-            let verdict = judge(&connection.record, now, wish.min_lifetime);
-            let seen = connection.record.seen();
-            match verdict {
-                Verdict::Serve => return self.hand(permit, wish, connection, store_lost).await,
-                Verdict::ServeAndRefresh => {
-                    self.refresher.start(name, seen, Ask::Caller);
-                    return self.hand(permit, wish, connection, store_lost).await;
-                }
-                Verdict::RefreshElseServe if refreshed.is_some() => {
-                    return self.hand(permit, wish, connection, store_lost).await;
-                }
-                Verdict::RefreshElseServe => {
-                    let until = Instant::now() + PATIENCE;
-                    let until = wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE));
-                    let flight = self.refresher.refreshed(name, seen, Ask::Caller);
-                    match tokio::time::timeout_at(until, flight).await {
-                        Ok(Ok(renewed)) => connection = renewed,
-                        // The warm copy may not know it yet: the change feed tells of an outage when it is over.
-                        Ok(Err(RefreshError::Store(StoreError::Unavailable { .. } | StoreError::Full))) => {
-                            let lost = Some(Degraded::StoreUnavailable);
-                            return self.hand(permit, wish, connection, lost).await;
-                        }
-                        Ok(Err(_)) => connection = self.after_failure(connection).await,
-                        Err(_) => {
-                            return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)).await;
-                        }
-                    }
-                    refreshed = Some(());
-                }
-                Verdict::RefreshFirst => {
-                    connection = self.refresher.refreshed(name, seen, Ask::Caller).await?;
-                    refreshed = Some(());
-                }
-                Verdict::Held { until } => {
-                    let failure = connection.record.last_failure.clone();
-                    return Err(RefreshError::Held { at: now, until, failure }.into());
-                }
-                Verdict::TooLong { lifetime } => return Err(GetTokenError::TooLong { lifetime }),
-                Verdict::TooYoung { remaining } => return Err(GetTokenError::TooYoung { remaining }),
-                Verdict::Ended(state) => {
-                    let reason = connection.record.reason.clone();
-                    return Err(GetTokenError::Ended { state, reason });
-                }
+        let (connection, store_lost) = self.look(name).await?;
+        let seen = connection.record.seen();
+        let patience = match judge(&connection.record, self.ledger.now(), wish.min_lifetime) {
+            Verdict::Serve => return self.hand(permit, wish, connection, store_lost).await,
+            Verdict::ServeAndRefresh => {
+                self.refresher.start(name, seen, Ask::Caller);
+                return self.hand(permit, wish, connection, store_lost).await;
+            }
+            Verdict::RefreshElseServe => PATIENCE_WITH_TOKEN,
+            Verdict::RefreshFirst => PATIENCE,
+            verdict @ (Verdict::Held { .. }
+            | Verdict::TooLong { .. }
+            | Verdict::TooYoung { .. }
+            | Verdict::Ended(_)) => return Err(self.refused(verdict, &connection.record)),
+        };
+        let until = Instant::now() + patience;
+        let until = wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE));
+        let flight = self.refresher.refreshed(name, seen, Ask::Caller);
+        let (connection, waited) = match tokio::time::timeout_at(until, flight).await {
+            Ok(Ok(renewed)) => (renewed, Waited::Renewed),
+            Ok(Err(err)) => (self.look_again(connection).await?, Waited::Failed(err)),
+            Err(_) => (self.look_again(connection).await?, Waited::Slow),
+        };
+        self.after_waiting(permit, wish, connection, waited).await
+    }
+
+    async fn after_waiting(
+        &self,
+        permit: &Permit,
+        wish: &Wish,
+        connection: Arc<Loaded<Connection>>,
+        waited: Waited,
+    ) -> Result<Handed, GetTokenError> {
+        let verdict = judge(&connection.record, self.ledger.now(), wish.min_lifetime);
+        match (verdict, waited) {
+            (Verdict::Serve | Verdict::ServeAndRefresh | Verdict::RefreshElseServe, waited) => {
+                let besides = match waited {
+                    Waited::Renewed => None,
+                    Waited::Slow => Some(Degraded::RefreshSlow),
+                    Waited::Failed(RefreshError::Store(
+                        StoreError::Unavailable { .. } | StoreError::Full,
+                    )) => Some(Degraded::StoreUnavailable),
+                    Waited::Failed(_) => None,
+                };
+                self.hand(permit, wish, connection, besides).await
+            }
+            (verdict @ (Verdict::TooLong { .. } | Verdict::TooYoung { .. } | Verdict::Ended(_)), _) => {
+                Err(self.refused(verdict, &connection.record))
+            }
+            (Verdict::RefreshFirst | Verdict::Held { .. }, Waited::Failed(err)) => Err(err.into()),
+            (Verdict::RefreshFirst | Verdict::Held { .. }, Waited::Slow) => Err(RefreshError::Busy.into()),
+            // The provider's fresh token lives shorter than was asked.
+            (Verdict::RefreshFirst | Verdict::Held { .. }, Waited::Renewed) => {
+                let token = connection.record.token.as_ref();
+                let remaining =
+                    token.map(|token| self.clock.now().until(token.expires_at)).unwrap_or_default();
+                Err(GetTokenError::TooYoung { remaining, retry_in: None })
             }
         }
-        // The provider's fresh token lives shorter than was asked, or is due again at once.
-        let remaining =
-            connection.record.token.as_ref().map(|token| self.clock.now().until(token.expires_at));
-        Err(GetTokenError::TooYoung { remaining: remaining.unwrap_or_default() })
+    }
+
+    fn refused(&self, verdict: Verdict, record: &Connection) -> GetTokenError {
+        match verdict {
+            Verdict::Held { until } => {
+                let failure = record.last_failure.clone();
+                RefreshError::Held { at: self.ledger.now(), until, failure }.into()
+            }
+            Verdict::TooLong { lifetime } => GetTokenError::TooLong { lifetime },
+            Verdict::TooYoung { remaining, renewed_in } => {
+                GetTokenError::TooYoung { remaining, retry_in: Some(renewed_in) }
+            }
+            Verdict::Ended(state) => GetTokenError::Ended { state, reason: record.reason.clone() },
+            Verdict::Serve | Verdict::ServeAndRefresh | Verdict::RefreshElseServe | Verdict::RefreshFirst => {
+                RefreshError::Lost.into()
+            }
+        }
     }
 
     /// The connection as it is now; or, while the store is away, as it was when it was last seen.
@@ -190,11 +225,15 @@ impl Broker {
         }
     }
 
-    /// What a failed refresh made of the connection: it may say why the old token is served.
-    async fn after_failure(&self, before: Arc<Loaded<Connection>>) -> Arc<Loaded<Connection>> {
+    /// What became of the connection while a refresh was waited for; as it was, if the store is away.
+    async fn look_again(
+        &self,
+        before: Arc<Loaded<Connection>>,
+    ) -> Result<Arc<Loaded<Connection>>, GetTokenError> {
         match self.look(&before.record.name).await {
-            Ok((connection, _)) => connection,
-            Err(_) => before,
+            Ok((connection, _)) => Ok(connection),
+            Err(GetTokenError::Store(StoreError::Unavailable { .. })) => Ok(before),
+            Err(err) => Err(err),
         }
     }
 

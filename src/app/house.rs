@@ -12,6 +12,8 @@ use crate::{
         outage::Outage,
         refresher::{Board, Parts, Refresher},
         scheduler::Scheduler,
+        shunned::Shunned,
+        slots::Slots,
         warm::WarmCopies,
     },
     clock::Clock,
@@ -31,9 +33,8 @@ use crate::{
     },
 };
 use anyhow::{Context, anyhow};
-use parking_lot::Mutex;
 use std::{path::Path, process, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is left of the grace period when calls have been answered, for answers that the store has not taken yet.
@@ -86,7 +87,8 @@ impl House {
             bells: bells.clone(),
             tasks: TaskTracker::new(),
             board: Board::default(),
-            slots: Semaphore::new(config.refresh.concurrency),
+            slots: Slots::new(config.refresh.concurrency),
+            shunned: Shunned::default(),
             stopping: CancellationToken::new(),
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
@@ -96,7 +98,6 @@ impl House {
                 ledger: ledger.clone(),
                 refresher: refresher.clone(),
                 tick: config.refresh.tick,
-                shunned: Mutex::default(),
                 first_shard: u16::try_from(process::id() % u32::from(ledger.shards())).unwrap_or(0),
             }),
             Scheduling::Off => None,

@@ -7,6 +7,8 @@ mod failing;
 use super::{
     bells::Bells,
     keys::Keyring,
+    shunned::Shunned,
+    slots::{Slot, Slots},
     warm::{WarmCopies, Watch},
 };
 use crate::{
@@ -32,7 +34,6 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -56,7 +57,9 @@ pub struct Parts {
     pub tasks: TaskTracker,
     pub board: Board,
     /// Exchanges at once in this process.
-    pub slots: Semaphore,
+    pub slots: Slots,
+    /// What this replica cannot refresh.
+    pub shunned: Shunned,
     /// Cancelled when no exchange may be started any more.
     pub stopping: CancellationToken,
     /// Names this process in attempts, so that the log of another replica can say who is at it.
@@ -106,6 +109,33 @@ pub enum RefreshError {
     Lost,
 }
 
+impl RefreshError {
+    /// Whether trying again soon on this replica must fail the same way.
+    fn is_hopeless_here(&self) -> bool {
+        match self {
+            Self::NoProfile(_) | Self::Seal(_) => true,
+            Self::Store(err) => match err {
+                StoreError::Forged { .. }
+                | StoreError::Broken { .. }
+                | StoreError::TooNew { .. }
+                | StoreError::NoKeys { .. }
+                | StoreError::Refused { .. }
+                | StoreError::Unusable { .. } => true,
+                StoreError::Unavailable { .. } | StoreError::Full | StoreError::Contended { .. } => false,
+            },
+            Self::Failed(_)
+            | Self::Held { .. }
+            | Self::Ended(_)
+            | Self::Busy
+            | Self::Gone
+            | Self::Orphaned
+            | Self::NoClient(_)
+            | Self::Stopping
+            | Self::Lost => false,
+        }
+    }
+}
+
 impl Refresher {
     pub fn new(parts: Parts) -> Self {
         Self { parts: Arc::new(parts) }
@@ -153,6 +183,11 @@ impl Refresher {
         self.parts.identity(client).await
     }
 
+    /// What this replica cannot refresh.
+    pub fn shunned(&self) -> &Shunned {
+        &self.parts.shunned
+    }
+
     pub fn is_under_way(&self, name: &ConnectionName) -> bool {
         self.parts.board.lock().contains_key(name)
     }
@@ -179,7 +214,7 @@ impl Refresher {
         let task = self
             .parts
             .tasks
-            .spawn(async move { landing.parts.refresh(&landing.name, seen, ask, grant).await });
+            .spawn(async move { landing.parts.watched(&landing.name, seen, ask, grant).await });
         let flight = async move { task.await.unwrap_or(Err(RefreshError::Lost)) }.boxed().shared();
         board.insert(name.clone(), flight.clone());
         flight
@@ -187,6 +222,28 @@ impl Refresher {
 }
 
 impl Parts {
+    /// Passes over for a while what this replica cannot refresh, and says so where nobody waits for the answer.
+    async fn watched(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<Grant>) -> Outcome {
+        let outcome = self.refresh(name, seen, ask, grant).await;
+        if let Err(err) = &outcome
+            && err.is_hopeless_here()
+        {
+            if !self.shunned.contains(name) {
+                tracing::error!(connection = %name, cause = %err, "connection cannot be refreshed by this replica");
+            }
+            self.shunned.shun(name);
+        }
+        outcome
+    }
+
+    async fn waited_slot(&self, provider: &ProviderName) -> Option<Slot> {
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => None,
+            slot = self.slots.acquire(provider) => slot,
+        }
+    }
+
     async fn refresh(
         &self,
         name: &ConnectionName,
@@ -195,17 +252,24 @@ impl Parts {
         mut grant: Option<Grant>,
     ) -> Outcome {
         for _ in 0..TURNS_MAX {
-            // The semaphore is never closed.
-            let slot = self.slots.acquire().await;
-            if self.stopping.is_cancelled() {
-                return Err(RefreshError::Stopping);
-            }
             let bell = self.bells.listen(name);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
 
             let watch = self.warm.watch(name);
-            let prepared = self.prepare(name, ask).await?;
+            let mut prepared = self.prepare(name, ask).await?;
+            let slot = match self.slots.try_acquire(&prepared.profile.name) {
+                Some(slot) => Some(slot),
+                None => {
+                    let slot = self.waited_slot(&prepared.profile.name).await;
+                    // Much may have happened while this one stood in line.
+                    prepared = self.prepare(name, ask).await?;
+                    slot
+                }
+            };
+            if self.stopping.is_cancelled() {
+                return Err(RefreshError::Stopping);
+            }
             let open = |now| self.attempt(&prepared.profile, seen, now);
             match self.ledger.claim(name, seen, ask, &prepared.profile, open).await? {
                 Claimed::Yours(claim) => return self.exchange(*claim, prepared, grant.take()).await,
@@ -217,7 +281,11 @@ impl Parts {
                     drop(slot);
                     let left = self.ledger.now().store.until(until);
                     // Either the other replica's result is told, or its lease ends; then look again.
-                    drop(tokio::time::timeout(left, rung).await);
+                    tokio::select! {
+                        biased;
+                        () = self.stopping.cancelled() => return Err(RefreshError::Stopping),
+                        _ = tokio::time::timeout(left, rung) => {}
+                    }
                     if let Some(outcome) = self.others_result(name, seen).await? {
                         return outcome;
                     }

@@ -6,13 +6,7 @@ use crate::{
     domain::{attempt::Ask, connection::Connection},
     store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
-use parking_lot::Mutex;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Most connections that one look at one queue starts.
@@ -24,12 +18,7 @@ pub struct Scheduler {
     pub tick: Duration,
     /// Where this replica begins its round of the queues, so that replicas get in each other's way less.
     pub first_shard: u16,
-    /// Due records that cannot be read, and until when they are passed over.
-    pub shunned: Mutex<HashMap<Key, Instant>>,
 }
-
-/// A due record that cannot be read, because it is broken or of a newer program, is looked at again after this.
-const SHUNNED_FOR: Duration = Duration::from_mins(1);
 
 /// What one round of the queues found.
 struct Round {
@@ -77,20 +66,15 @@ impl Scheduler {
     async fn start_due(&self) -> Result<Round, StoreError> {
         let mut full = Fullness::Drained;
         let shards = self.ledger.shards();
-        let shunned: HashSet<Key> = {
-            let mut shunned = self.shunned.lock();
-            shunned.retain(|_, until| Instant::now() < *until);
-            shunned.keys().cloned().collect()
-        };
-        // Looks past what is broken: it must not hide what is not.
-        let limit = (BATCH + shunned.len()).min(PAGE_MAX);
+        // Looks past what cannot be refreshed: it must not hide what can.
+        let limit = (BATCH + self.refresher.shunned().count()).min(PAGE_MAX);
         for turn in 0..shards {
             let shard = (self.first_shard + turn) % shards;
             let due = self.ledger.due(shard, limit).await?;
             if due.keys.len() == limit {
                 full = Fullness::More;
             }
-            for (key, _) in due.keys.iter().filter(|(key, _)| !shunned.contains(key)).take(BATCH) {
+            for (key, _) in &due.keys {
                 self.start(key).await?;
             }
         }
@@ -100,7 +84,7 @@ impl Scheduler {
     /// Records are authenticated one by one: one that is broken is said and passed over.
     async fn start(&self, key: &Key) -> Result<(), StoreError> {
         let Some(name) = Connection::name_of(key) else { return Ok(()) };
-        if self.refresher.is_under_way(&name) {
+        if self.refresher.is_under_way(&name) || self.refresher.shunned().contains(&name) {
             return Ok(());
         }
         match self.ledger.read::<Connection>(&name).await {
@@ -109,7 +93,7 @@ impl Scheduler {
             Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed");
-                self.shunned.lock().insert(key.clone(), Instant::now() + SHUNNED_FOR);
+                self.refresher.shunned().shun(&name);
             }
         }
         Ok(())

@@ -46,6 +46,9 @@ pub enum Claiming {
     Moved,
     /// The provider is being left alone until then (store's clock).
     Held { until: Timestamp },
+    /// An attempt ended without a word, and a second use of the token could revoke the grant. Write this: the
+    /// next try waits until the access token has nearly run out.
+    PutOff(Box<Connection>),
     /// There is nothing left to spend. Write this, and the connection waits for a person.
     Nothing(Box<Connection>),
     /// No exchange in this state.
@@ -87,6 +90,8 @@ pub enum Failing {
     Overtaken,
 }
 
+/// Two refusals closer together are one piece of evidence.
+pub const CONFIRM_APART: Duration = Duration::from_secs(2);
 /// An exchange that failed once is confirmed after this long.
 const CONFIRM_AFTER: Duration = Duration::from_millis(3500);
 /// The first pause after a failure; it doubles from there.
@@ -117,24 +122,31 @@ pub fn claim(
     if let Some(other) = connection.live_attempt(now.store) {
         return Claiming::Busy { until: other.lease_until };
     }
-    let paused = connection.due.filter(|due| now.store < *due);
-    if let Some(until) = paused {
-        let holds = match ask {
-            Ask::Scheduler => true,
-            Ask::Caller => connection.failures > 0,
-            Ask::Operator | Ask::Bootstrap => false,
-        };
-        if holds {
-            return Claiming::Held { until };
-        }
+    let held = match ask {
+        Ask::Scheduler => connection.due.filter(|due| now.store < *due),
+        Ask::Caller => connection.held_until(now.store),
+        Ask::Operator | Ask::Bootstrap => None,
+    };
+    if let Some(until) = held {
+        return Claiming::Held { until };
     }
     if !connection.can_renew(ask) {
+        // Somebody is about to start it with a credential that is not stored: until then it is nobody else's.
+        if let Some(until) = connection.due.filter(|due| now.store < *due) {
+            return Claiming::Held { until };
+        }
         return Claiming::Nothing(Box::new(bootstrap_lost(connection, now)));
     }
     let mut next = connection.clone();
     if let Some(lapsed) = &connection.attempt {
         // Its holder died or stalled in mid-exchange: nobody knows whether the server answered.
         next.mark_ambiguous(profile, lapsed.started_at, None);
+        if let (Some(after), Ask::Scheduler | Ask::Caller) = (put_off(&next, profile, now), ask) {
+            next.attempt = None;
+            next.due = Some(now.store.plus(after));
+            next.failures = next.failures.saturating_add(1);
+            return Claiming::PutOff(Box::new(next));
+        }
     }
     next.due = Some(attempt.lease_until);
     next.attempt = Some(attempt);
@@ -173,13 +185,13 @@ pub fn commit(connection: &Connection, renewal: &Renewal, now: Moment) -> Commit
     next.previous_refresh_token.clone_from(&renewal.previous);
     next.updated_at = now.here;
     keep(&mut next.refresh_expires_at, renewal.refresh_expires_at.as_ref());
-    keep(&mut next.api_base_url, renewal.api_base_url.as_ref());
-    keep(&mut next.principal, renewal.principal.as_ref());
-    if let Some(scopes) = &renewal.scopes {
-        next.scopes.clone_from(scopes);
-    }
     match &renewal.token {
-        Ok(token) => next.renewed(token.clone(), now),
+        Ok(token) => {
+            keep(&mut next.api_base_url, renewal.api_base_url.as_ref());
+            keep(&mut next.principal, renewal.principal.as_ref());
+            next.granted(renewal.scopes.as_deref());
+            next.renewed(token.clone(), now);
+        }
         Err(failure) => next.paused(failure, pause(&next, failure, None), now),
     }
     Committing::Commit(Box::new(next))
@@ -207,7 +219,7 @@ pub fn fail(
     if failure.leaves_open() {
         next.mark_ambiguous(profile, now.here, failure.code.as_deref());
     }
-    let confirmed = connection.standing(connection.suspicion.as_ref()).is_some();
+    let confirmed = connection.is_confirmed(now.here);
     match failure.class {
         Class::Suspect if confirmed => {
             let lost = next.standing(next.ambiguous.as_ref()).is_some();
@@ -233,7 +245,7 @@ pub fn fail(
         | Class::Ambiguous
         | Class::Malformed
         | Class::Policy => {
-            let after = match put_off(&next, failure, profile, now) {
+            let after = match put_off(&next, profile, now).filter(|_| failure.class == Class::Ambiguous) {
                 Some(after) => after,
                 None => pause(&next, failure, Some(profile)),
             };
@@ -243,18 +255,16 @@ pub fn fail(
     Failing::Write(Box::new(next))
 }
 
-/// Where a second use of the refresh token would revoke the whole family, trying again waits until the
-/// access token that is still good has nearly run out.
-fn put_off(connection: &Connection, failure: &Failure, profile: &Profile, now: Moment) -> Option<Duration> {
-    let harmful = profile.reuse == Reuse::RevokeFamily && profile.grace.is_zero();
+/// Where a second use of the refresh token may revoke the whole family, trying again waits until the access token
+/// that is still good has nearly run out. What nobody knows of a server is taken for the worse.
+fn put_off(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
+    let harmful = match profile.reuse {
+        Reuse::Ignore | Reuse::Reject => false,
+        Reuse::RevokeFamily | Reuse::Unknown => profile.grace.is_zero(),
+    };
     let at_risk = harmful && connection.standing(connection.ambiguous.as_ref()).is_some();
-    match failure.class {
-        Class::Ambiguous if at_risk => {
-            let token = connection.token.as_ref()?;
-            Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
-        }
-        _ => None,
-    }
+    let token = connection.token.as_ref().filter(|_| at_risk)?;
+    Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
 }
 
 /// How long the provider is left alone after a failure.
@@ -276,6 +286,11 @@ fn pause(connection: &Connection, failure: &Failure, profile: Option<&Profile>) 
 impl Connection {
     pub fn seen(&self) -> Seen {
         Seen { family: self.family, generation: self.generation }
+    }
+
+    /// Whether a refusal now would be the second piece of evidence against the grant.
+    pub fn is_confirmed(&self, here: Timestamp) -> bool {
+        self.standing(self.suspicion.as_ref()).is_some_and(|first| first.at.until(here) >= CONFIRM_APART)
     }
 
     /// Whether there is something to spend without a person.
@@ -308,6 +323,15 @@ impl Connection {
         }
     }
 
+    /// A server may leave out what it granted if that is what was asked for (RFC 6749 §5.1).
+    fn granted(&mut self, scopes: Option<&[String]>) {
+        match scopes {
+            Some(scopes) => self.scopes = scopes.to_vec(),
+            None if self.scopes.is_empty() => self.scopes.clone_from(&self.requested_scopes),
+            None => {}
+        }
+    }
+
     fn renewed(&mut self, token: Token, now: Moment) {
         match self.state {
             State::Pending | State::Active | State::NeedsReauthorization => {
@@ -315,7 +339,11 @@ impl Connection {
                 self.due = Some(now.store.plus(now.here.until(token.soft_at)));
             }
             // Switched off while the answer was on its way: keep what came, start nothing.
-            State::Disabled | State::Revoking | State::Revoked => self.due = None,
+            State::Disabled => {
+                self.before = Some(Before { state: State::Active, reason: None });
+                self.due = None;
+            }
+            State::Revoking | State::Revoked => self.due = None,
         }
         self.token = Some(token);
         self.failures = 0;
@@ -350,7 +378,16 @@ impl Connection {
             correlation_id: correlation_id.cloned(),
             at: now.here,
         };
-        self.enter(State::NeedsReauthorization, Some(reason), now);
+        match self.state {
+            State::Pending | State::Active | State::NeedsReauthorization => {
+                self.enter(State::NeedsReauthorization, Some(reason), now);
+            }
+            // Switched off while the answer was on its way: it shows when it is switched on again.
+            State::Disabled => {
+                self.before = Some(Before { state: State::NeedsReauthorization, reason: Some(reason) });
+            }
+            State::Revoking | State::Revoked => {}
+        }
     }
 
     /// It cannot be tried at all: a profile, a client or a key is missing. A person has to look.
@@ -361,10 +398,12 @@ impl Connection {
         }
     }
 
-    /// Leaves the provider alone until then, though nothing of this connection failed.
-    pub fn postponed(&mut self, until: Timestamp) {
+    /// Waits with its client until then.
+    pub fn postponed(&mut self, until: Timestamp, why: LastFailure) {
         if self.due.is_some() && self.attempt.is_none() {
             self.due = Some(until);
+            self.failures = self.failures.saturating_add(1);
+            self.last_failure = Some(why);
         }
     }
 

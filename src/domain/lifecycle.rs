@@ -38,6 +38,8 @@ pub enum Verdict {
     /// Asked for nearly a whole lifetime, and the token is as fresh as may be: a refresh would buy too little.
     TooYoung {
         remaining: Duration,
+        /// After this long it is old enough.
+        renewed_in: Duration,
     },
     Ended(State),
 }
@@ -84,16 +86,20 @@ pub fn judge(connection: &Connection, now: Moment, wish: Option<Duration>) -> Ve
     if let Some(lifetime) = token.map(Token::lifetime).filter(|lifetime| least > *lifetime) {
         return Verdict::TooLong { lifetime };
     }
-    let held = connection.due.filter(|due| connection.failures > 0 && now.store < *due);
+    let held = connection.held_until(now.store);
+    let paused = held.or_else(|| connection.due.filter(|due| connection.failures > 0 && now.store < *due));
     let usable = token.filter(|token| now.here.plus(least) < token.expires_at);
-    match (usable, renewable, held) {
+    match (usable, renewable, if usable.is_some() { paused } else { held }) {
         (Some(token), true, _) if token.dies_under(connection, now) => Verdict::RefreshFirst,
         (Some(_), false, _) | (Some(_), _, Some(_)) => Verdict::Serve,
         (Some(token), true, None) => token.stage(now.here),
         (None, false, _) => Verdict::Ended(connection.state),
         (None, true, Some(until)) => Verdict::Held { until },
         (None, true, None) => match token.filter(|token| token.is_young(now.here)) {
-            Some(token) => Verdict::TooYoung { remaining: now.here.until(token.expires_at) },
+            Some(token) => Verdict::TooYoung {
+                remaining: now.here.until(token.expires_at),
+                renewed_in: now.here.until(token.issued_at.plus(token.lifetime() / YOUNG_PART)),
+            },
             None => Verdict::RefreshFirst,
         },
     }

@@ -1,7 +1,7 @@
 //! The one word that each of our enumerations has in records, logs, configuration and messages.
 
 use super::{
-    client::{Environment, HoldCause},
+    client::Environment,
     connection::{Narrowing, PrincipalKind, State},
     failure::{Class, Reason},
     profile::{ClientAuth, Dialect, GrantKind, Overlap, RefreshExpiry, Reuse, Revocation, Rotation},
@@ -74,9 +74,6 @@ words! {
         ClientSecretJwt = "client_secret_jwt", PrivateKeyJwt = "private_key_jwt",
         TlsClientAuth = "tls_client_auth", SelfSignedTlsClientAuth = "self_signed_tls_client_auth",
         None = "none",
-    }
-    HoldCause as "cause of a hold" {
-        ClientRefused = "client_refused", ManyGrantsRefused = "many_grants_refused",
     }
     Environment as "environment" { Sandbox = "sandbox", Production = "production" }
     Dialect as "dialect" { Rfc6749 = "rfc6749", SapConcur = "sap_concur" }

@@ -35,10 +35,11 @@ pub fn get_token(name: &dyn Display, err: GetTokenError) -> Status {
             ),
         )
         .with("lifetime_seconds", Some(lifetime.as_secs())),
-        GetTokenError::TooYoung { remaining } => Problem::new(
+        GetTokenError::TooYoung { remaining, retry_in } => Problem::new(
             R::MinLifetimeUnavailable,
             format!("the freshest token lives {} s more: ask for less, or again later", remaining.as_secs()),
         )
+        .retry_in(retry_in.unwrap_or(remaining))
         .with("lifetime_seconds", Some(remaining.as_secs())),
         GetTokenError::ScopeNotGranted { scope } => Problem::new(
             R::ScopeNotGranted,

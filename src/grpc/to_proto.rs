@@ -7,7 +7,7 @@ use crate::{
     broker::{Handed, admin::etag},
     clock::Timestamp,
     domain::{
-        client::{Client, Environment, HoldCause, StoredSecret, Tenant},
+        client::{Client, Environment, StoredSecret, Tenant},
         connection::{Connection, LastFailure, Narrowing, Principal, PrincipalKind, State, StateReason},
         failure::{Class, Reason},
         lifecycle::{Degraded, Moment},
@@ -220,12 +220,8 @@ pub fn client(c: &Client, now: Moment) -> api::Client {
         secrets: c.secrets.iter().map(secret).collect(),
         hold: c.held(now.store).map(|hold| api::ClientHold {
             until: Some(timestamp(here(hold.until, now))),
-            // Why exactly a client is refused is in the provider's code.
-            reason: match hold.cause {
-                HoldCause::ClientRefused => api::client_hold::Reason::Unspecified,
-                HoldCause::ManyGrantsRefused => api::client_hold::Reason::ManyGrantsRefused,
-            }
-            .into(),
+            // Why exactly is in the provider's code.
+            reason: api::client_hold::Reason::Unspecified.into(),
             provider_code: hold.code.clone().unwrap_or_default(),
             correlation_id: hold.correlation_id.clone().unwrap_or_default(),
             time: Some(timestamp(hold.at)),

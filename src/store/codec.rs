@@ -245,7 +245,6 @@ pub fn encode_client(c: &Client) -> Vec<u8> {
             correlation_id: h.correlation_id.clone(),
             at: h.at.0,
             failures: h.failures,
-            cause: h.cause.to_string(),
         }),
         endings: c.endings.iter().map(|at| at.0).collect(),
     }
@@ -294,7 +293,6 @@ fn decode_hold(h: pb::Hold) -> Result<Hold, CodecError> {
         correlation_id: h.correlation_id,
         at: Timestamp(h.at),
         failures: h.failures,
-        cause: word("hold.cause", &h.cause)?,
     })
 }
 

@@ -250,6 +250,12 @@ impl Ledger {
                 Claiming::Moved => return Ok(Claimed::Moved(Box::new(loaded))),
                 Claiming::Held { until } => return Ok(Claimed::Held { until }),
                 Claiming::Ended(state) => return Ok(Claimed::Ended(state)),
+                Claiming::PutOff(next) => {
+                    if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
+                        let until = next.due.unwrap_or(self.now().store);
+                        return Ok(Claimed::Held { until });
+                    }
+                }
                 Claiming::Nothing(next) => {
                     if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
                         return Ok(Claimed::Ended(next.state));
@@ -340,3 +346,7 @@ impl Ledger {
 fn contended<R: Record>(name: &R::Name) -> StoreError {
     StoreError::Contended { name: name.to_string() }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

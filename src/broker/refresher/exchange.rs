@@ -16,6 +16,7 @@ use crate::{
     provider::{Answer, ClientIdentity, Exchange, Grant, Issued},
     seal::{OwnerKeys, Place, SealError},
     store::{
+        StoreError,
         claim::Claim,
         ledger::{Committed, Loaded},
     },
@@ -34,11 +35,10 @@ pub(super) struct Prepared {
 }
 
 impl Parts {
-    /// What cannot be prepared is set aside for a while, so that it does not stand in the way of what can.
+    /// A client that is gone is set aside in the record. What only this replica lacks is not: others may have it.
     pub(super) async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
         let prepared = self.load(name, ask).await;
-        if let Err(RefreshError::NoProfile(_) | RefreshError::NoClient(_) | RefreshError::Seal(_)) = &prepared
-        {
+        if let Err(RefreshError::NoClient(_)) = &prepared {
             self.set_aside(name).await;
         }
         prepared
@@ -56,10 +56,16 @@ impl Parts {
             .read::<Client>(&connection.client)
             .await?
             .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
-        let now = self.ledger.now();
-        if let Some(hold) = client.record.held(now.store).filter(|_| obeys_holds(ask)) {
-            return Err(self.postpone(connection, hold, now).await);
-        }
+        let client = match client.record.hold.clone().filter(|_| obeys_holds(ask)) {
+            None => client,
+            Some(hold) => {
+                let now = self.ledger.now();
+                if client.record.held(now.store).is_some() {
+                    return Err(self.postpone(connection, &hold, now).await);
+                }
+                self.probe(&client.record.name).await?
+            }
+        };
         let keys = self.keys.keys(&connection.name.owner()).await?;
         let identity = self.identity(&client.record).await?;
         Ok(Prepared { profile, client, identity, keys })
@@ -157,6 +163,14 @@ impl Parts {
         for turn in 0.. {
             match self.ledger.commit(claim, renewal).await {
                 Ok(committed) => return committed,
+                Err(
+                    err @ (StoreError::TooNew { .. } | StoreError::Forged { .. } | StoreError::NoKeys { .. }),
+                ) => {
+                    // The place for escrow: trying again would only hold the slot.
+                    tracing::error!(connection = %claim.connection().name, cause = %err,
+                        "a new token can never be stored by this replica and is lost; authorize the connection again if it is refused");
+                    return Committed::Orphaned;
+                }
                 Err(err) => {
                     if turn == 2 {
                         tracing::error!(connection = %claim.connection().name, cause = %err,
@@ -191,7 +205,7 @@ fn scopes_to_ask(connection: &Connection) -> &[String] {
         | GrantKind::CompanyRequestToken
         | GrantKind::JwtBearer
         | GrantKind::TokenExchange => {
-            if connection.generation == 0 {
+            if connection.scopes.is_empty() {
                 &connection.requested_scopes
             } else {
                 &[]

@@ -4,11 +4,11 @@
 use super::{COMMIT_PAUSE, Parts, RefreshError, exchange::Prepared};
 use crate::{
     domain::{
-        client::{Client, Ending, Hold, HoldCause},
+        client::{Client, Ending, Hold},
         connection::{Connection, LastFailure, State},
         failure::{Class, Failure},
         lifecycle::{Moment, jittered},
-        names::ConnectionName,
+        names::{ClientName, ConnectionName},
     },
     store::{StoreError, claim::Claim, ledger::Loaded},
 };
@@ -18,6 +18,8 @@ use std::time::Duration;
 const FAIL_TRIES: u32 = 5;
 /// First and longest time that a refused client's connections wait.
 const HOLD: Duration = Duration::from_secs(30);
+/// How long the others wait for the one that tries a refused client again.
+const PROBE: Duration = Duration::from_secs(5);
 const HOLD_MAX: Duration = Duration::from_mins(15);
 
 impl Parts {
@@ -28,24 +30,19 @@ impl Parts {
         prepared: &Prepared,
         failure: Failure,
     ) -> Result<Failure, RefreshError> {
-        let (failure, cause) = self.end_or_freeze(claim, &prepared.client, failure).await;
         if failure.class == Class::Client {
-            self.hold_client(&prepared.client, &failure, cause).await;
+            self.hold_client(&prepared.client, &failure).await;
         }
+        let failure = self.end_or_freeze(claim, &prepared.client, failure).await;
         self.write_failure(claim, prepared, &failure).await.map(|()| failure)
     }
 
-    /// Before a grant ends: is it one, or are it all of the client's?
-    async fn end_or_freeze(
-        &self,
-        claim: &Claim,
-        client: &Loaded<Client>,
-        failure: Failure,
-    ) -> (Failure, HoldCause) {
+    /// Before a grant ends: is it one, or are it all of the client's? A crowd is one incident of the client: nothing
+    /// ends, each of them waits as for a refused client.
+    async fn end_or_freeze(&self, claim: &Claim, client: &Loaded<Client>, failure: Failure) -> Failure {
         let connection = claim.connection();
-        let confirmed = connection.standing(connection.suspicion.as_ref()).is_some();
-        if failure.class != Class::Suspect || !confirmed {
-            return (failure, HoldCause::ClientRefused);
+        if failure.class != Class::Suspect || !connection.is_confirmed(self.ledger.now().here) {
+            return failure;
         }
         let mut ending = Ending::Frozen;
         let name = &client.record.name;
@@ -58,9 +55,19 @@ impl Parts {
             },
         );
         match counted.await.map(|_| ending) {
-            Ok(Ending::Allowed) => (failure, HoldCause::ClientRefused),
+            Ok(Ending::Allowed) => failure,
+            Ok(Ending::Frozen) => {
+                tracing::error!(client = %name, connection = %connection.name, code = failure.code,
+                    correlation_id = failure.correlation_id,
+                    "many grants of this client were refused within a minute, so none is given up; \
+                     was the app removed or its client replaced?");
+                failure.of_the_client()
+            }
             // What cannot be counted does not end either: it is suspected still at the next try.
-            Ok(Ending::Frozen) | Err(_) => (failure.of_the_client(), HoldCause::ManyGrantsRefused),
+            Err(err) => {
+                tracing::warn!(client = %name, cause = %err, "a refused grant could not be counted");
+                failure.of_the_client()
+            }
         }
     }
 
@@ -94,19 +101,14 @@ impl Parts {
     /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
     pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
-        let failure = Some(LastFailure {
-            class: Class::Client,
-            code: hold.code.clone(),
-            correlation_id: hold.correlation_id.clone(),
-            at: hold.at,
-        });
+        let why = LastFailure::from(hold);
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
                 &connection.name,
                 || RefreshError::Gone,
                 |record: &mut Connection, _| {
-                    record.postponed(until.plus(spread));
+                    record.postponed(until.plus(spread), why.clone());
                     Ok(())
                 },
             );
@@ -114,7 +116,27 @@ impl Parts {
                 return err;
             }
         }
-        RefreshError::Held { at: now, until, failure }
+        RefreshError::Held { at: now, until, failure: Some(why) }
+    }
+
+    /// A hold that has run out lets one exchange try; the others wait for what comes of it.
+    pub(super) async fn probe(&self, name: &ClientName) -> Result<Loaded<Client>, RefreshError> {
+        let probing = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, now| match &mut record.hold {
+                Some(hold) if now.store < hold.until => {
+                    let failure = Some(LastFailure::from(&*hold));
+                    Err(RefreshError::Held { at: now, until: hold.until, failure })
+                }
+                Some(hold) => {
+                    hold.until = now.store.plus(PROBE);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+        );
+        probing.await
     }
 
     /// An exchange that could not even be prepared counts as a failure of configuration.
@@ -133,15 +155,18 @@ impl Parts {
     }
 
     /// Stops all connections of a refused client for a while: none of their grants is at fault.
-    async fn hold_client(&self, client: &Loaded<Client>, failure: &Failure, cause: HoldCause) {
+    async fn hold_client(&self, client: &Loaded<Client>, failure: &Failure) {
         let name = &client.record.name;
+        let mut told = false;
         let held = self.ledger.amend(
             name,
             || RefreshError::NoClient(name.clone()),
             |record: &mut Client, now| {
-                if record.held(now.store).is_some() {
+                let others = record.hold != client.record.hold;
+                if others && record.held(now.store).is_some() {
                     return Ok(());
                 }
+                told = true;
                 let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
                 let pause = HOLD.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MAX);
                 record.hold = Some(Hold {
@@ -150,12 +175,12 @@ impl Parts {
                     correlation_id: failure.correlation_id.clone(),
                     at: now.here,
                     failures,
-                    cause,
                 });
                 Ok(())
             },
         );
         match held.await {
+            Ok(_) if !told => {}
             Ok(_) => {
                 tracing::error!(client = %name, code = failure.code, correlation_id = failure.correlation_id,
                 "provider refuses this client; its connections wait and keep their grants; check client id and secret");

@@ -1,0 +1,63 @@
+//! How many exchanges run at once: in all, and with one provider, so that one that hangs does not hold up the others.
+
+use crate::domain::names::ProviderName;
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub struct Slots {
+    all: Arc<Semaphore>,
+    /// One provider's share of all.
+    share: usize,
+    providers: Mutex<HashMap<ProviderName, Arc<Semaphore>>>,
+}
+
+/// The right to run one exchange; given back when dropped.
+pub struct Slot {
+    _of_all: OwnedSemaphorePermit,
+    _of_provider: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    /// `most` exchanges at once, three quarters of them with the same provider.
+    pub fn new(most: usize) -> Self {
+        let share = (most * 3).div_ceil(4);
+        Self { all: Arc::new(Semaphore::new(most)), share, providers: Mutex::default() }
+    }
+
+    /// Waits for a slot. `None` only if the semaphores were closed, which nobody does.
+    pub async fn acquire(&self, provider: &ProviderName) -> Option<Slot> {
+        let of_provider = self.of(provider).acquire_owned().await.ok()?;
+        let of_all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Slot { _of_all: of_all, _of_provider: of_provider })
+    }
+
+    /// A slot, if one is free.
+    pub fn try_acquire(&self, provider: &ProviderName) -> Option<Slot> {
+        let of_provider = self.of(provider).try_acquire_owned().ok()?;
+        let of_all = self.all.clone().try_acquire_owned().ok()?;
+        Some(Slot { _of_all: of_all, _of_provider: of_provider })
+    }
+
+    fn of(&self, provider: &ProviderName) -> Arc<Semaphore> {
+        let mut providers = self.providers.lock();
+        providers.entry(provider.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_provider_leaves_room_for_the_others() {
+        let slots = Slots::new(4);
+        let (slow, other) = ("providers/slow".parse().unwrap(), "providers/other".parse().unwrap());
+        let held: Vec<_> = (0..3).map(|_| slots.try_acquire(&slow).unwrap()).collect();
+        assert!(slots.try_acquire(&slow).is_none());
+        let last = slots.try_acquire(&other).unwrap();
+        assert!(slots.try_acquire(&other).is_none());
+        drop((held, last));
+        assert!(slots.try_acquire(&slow).is_some());
+    }
+}
