@@ -7,5 +7,7 @@ pub mod failure;
 pub mod lifecycle;
 pub mod names;
 pub mod profile;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod token;
 pub mod words;

@@ -188,3 +188,88 @@ impl Tenant {
         self.updated_at = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::samples::{START, client, id, secret};
+    use std::time::Duration;
+
+    const LATER: Timestamp = Timestamp(START.0 + 1000);
+
+    fn active(client: &Client) -> Vec<u128> {
+        client.active_secrets().map(|(id, _)| id.as_u128()).collect()
+    }
+
+    fn held() -> Client {
+        let hold = Hold { until: LATER, code: None, correlation_id: None, at: START, failures: 3 };
+        Client { hold: Some(hold), ..client() }
+    }
+
+    #[test]
+    fn the_newest_secret_is_tried_first_and_a_third_is_refused() {
+        let mut client = held();
+        client.add_secret(secret(11), LATER).unwrap();
+        assert_eq!(active(&client), [11, 10]);
+        assert_eq!((client.revision, client.updated_at, &client.hold), (2, LATER, &None));
+        let before = Client { hold: held().hold, ..client };
+        let mut client = before.clone();
+        assert_eq!(client.add_secret(secret(12), LATER), Err(SecretsError::TooMany));
+        assert_eq!(client, before, "what is refused changes nothing");
+    }
+
+    #[test]
+    fn a_retired_secret_is_wiped_and_the_last_one_stays() {
+        let mut client = client();
+        client.add_secret(secret(11), START).unwrap();
+        client.retire_secret(id(10), LATER).unwrap();
+        assert_eq!(active(&client), [11]);
+        let retired = &client.secrets[0];
+        assert_eq!((&retired.sealed, retired.retired_at), (&None, Some(LATER)));
+        assert_eq!(client.revision, 3);
+        for (n, want) in
+            [(10, SecretsError::NotFound), (12, SecretsError::NotFound), (11, SecretsError::Last)]
+        {
+            assert_eq!(client.retire_secret(id(n), LATER), Err(want), "{n}");
+        }
+        assert_eq!((active(&client), client.revision), (vec![11], 3));
+    }
+
+    #[test]
+    fn no_more_than_eight_secrets_are_remembered_and_never_fewer_than_are_active() {
+        let mut client = client();
+        for n in 11..30 {
+            client.add_secret(secret(n), START).unwrap();
+            client.retire_secret(id(n - 1), START).unwrap();
+            assert!(client.secrets.len() <= SECRETS_MAX);
+            assert_eq!(active(&client), [n]);
+        }
+        let kept: Vec<_> = client.secrets.iter().map(|secret| secret.id.as_u128()).collect();
+        assert_eq!(kept, (22..30).collect::<Vec<_>>(), "the oldest go first");
+    }
+
+    #[test]
+    fn a_hold_ends_by_the_stores_clock() {
+        let client = held();
+        assert!(client.held(LATER.minus(Duration::from_millis(1))).is_some());
+        assert!(client.held(LATER).is_none());
+    }
+
+    #[test]
+    fn empty_lists_allow_everything_and_others_what_they_name() {
+        let (read, write) = (vec!["read".to_owned()], vec!["read".to_owned(), "write".to_owned()]);
+        let open = client();
+        let narrow = Client {
+            allowed_grants: vec![GrantKind::RefreshToken],
+            allowed_scopes: read.clone(),
+            ..client()
+        };
+        assert_eq!((open.allows_grant(GrantKind::Password), open.forbidden_scope(&write)), (true, None));
+        assert_eq!(
+            (narrow.allows_grant(GrantKind::RefreshToken), narrow.forbidden_scope(&read)),
+            (true, None)
+        );
+        assert!(!narrow.allows_grant(GrantKind::Password));
+        assert_eq!(narrow.forbidden_scope(&write), Some(&write[1]));
+    }
+}
