@@ -315,7 +315,11 @@ impl Connection {
                 self.due = Some(now.store.plus(now.here.until(token.soft_at)));
             }
             // Switched off while the answer was on its way: keep what came, start nothing.
-            State::Disabled | State::Revoking | State::Revoked => self.due = None,
+            State::Disabled => {
+                self.before = Some(Before { state: State::Active, reason: None });
+                self.due = None;
+            }
+            State::Revoking | State::Revoked => self.due = None,
         }
         self.token = Some(token);
         self.failures = 0;
@@ -350,7 +354,16 @@ impl Connection {
             correlation_id: correlation_id.cloned(),
             at: now.here,
         };
-        self.enter(State::NeedsReauthorization, Some(reason), now);
+        match self.state {
+            State::Pending | State::Active | State::NeedsReauthorization => {
+                self.enter(State::NeedsReauthorization, Some(reason), now);
+            }
+            // Switched off while the answer was on its way: it shows when it is switched on again.
+            State::Disabled => {
+                self.before = Some(Before { state: State::NeedsReauthorization, reason: Some(reason) });
+            }
+            State::Revoking | State::Revoked => {}
+        }
     }
 
     /// It cannot be tried at all: a profile, a client or a key is missing. A person has to look.

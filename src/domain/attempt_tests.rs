@@ -336,7 +336,17 @@ fn an_answer_that_comes_to_a_disabled_connection_is_kept_and_starts_nothing() {
     let next = committed(&disabled, &good());
     assert_eq!((next.state, next.due, next.generation), (State::Disabled, None, 4));
     assert_eq!(next.token, Some(good().token.unwrap()));
-    assert_eq!(next.refresh_token.unwrap().bytes(), b"refresh 4");
+    assert_eq!(next.refresh_token.as_ref().unwrap().bytes(), b"refresh 4");
+
+    let mut next =
+        committed(&claimed(|c| (c.state, c.before) = (State::Disabled, disabled_while_ended())), &good());
+    next.enable(at(LATE));
+    assert_eq!((next.state, next.reason), (State::Active, None), "the grant that had ended works again");
+}
+
+fn disabled_while_ended() -> Option<Before> {
+    let reason = Some(StateReason::plain(Reason::Revoked, START));
+    Some(Before { state: State::NeedsReauthorization, reason })
 }
 
 #[test]

@@ -1,1 +1,366 @@
-//! Records round-trip.
+//! Records round-trip, newer ones are read and left alone, and what cannot be read says which field it is.
+
+use super::*;
+use crate::domain::{
+    client::Environment,
+    connection::{Narrowing, PrincipalKind, State},
+    failure::{Class, Reason},
+    profile::{ClientAuth, GrantKind, Overlap},
+    samples::{self, START, id},
+};
+use proptest::{option, prelude::*, sample::select};
+use std::collections::BTreeMap;
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp)
+}
+
+fn uuids() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn sealed<T>() -> impl Strategy<Value = Sealed<T>> {
+    proptest::collection::vec(any::<u8>(), 0..40).prop_map(Sealed::from_bytes)
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec(text(), 0..3)
+}
+
+fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    proptest::collection::btree_map(text(), text(), 0..3)
+}
+
+fn reason() -> impl Strategy<Value = StateReason> {
+    (select(Reason::ALL), option::of(text()), option::of(text()), time())
+        .prop_map(|(reason, code, correlation_id, at)| StateReason { reason, code, correlation_id, at })
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    (any::<u64>(), time(), option::of(text()), option::of(text()))
+        .prop_map(|(generation, at, code, correlation_id)| Mark { generation, at, code, correlation_id })
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    (sealed(), any::<u64>(), time(), time(), time(), time(), select(Overlap::ALL)).prop_map(
+        |(sealed, generation, issued_at, expires_at, soft_at, hard_at, overlap)| Token {
+            sealed,
+            generation,
+            issued_at,
+            expires_at,
+            soft_at,
+            hard_at,
+            overlap,
+        },
+    )
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    (uuids(), text(), any::<u64>(), time(), time()).prop_map(
+        |(id, replica, generation, started_at, lease_until)| Attempt {
+            id,
+            replica,
+            generation,
+            started_at,
+            lease_until,
+        },
+    )
+}
+
+fn last_failure() -> impl Strategy<Value = LastFailure> {
+    (select(Class::ALL), option::of(text()), option::of(text()), time())
+        .prop_map(|(class, code, correlation_id, at)| LastFailure { class, code, correlation_id, at })
+}
+
+prop_compose! {
+    fn plain()(
+        uid in uuids(), family in uuids(), revision: u64, generation: u64, failures: u32,
+        times in (time(), time(), option::of(time()), option::of(time()), option::of(time())),
+        grant in select(GrantKind::ALL), narrowing in select(Narrowing::ALL), state in select(State::ALL),
+        labels in labels(), requested_scopes in texts(), scopes in texts(), api_base_url in option::of(text()),
+    ) -> Connection {
+        Connection {
+            uid, family, revision, generation, failures, grant, narrowing, state, labels, requested_scopes, scopes,
+            api_base_url, created_at: times.0, updated_at: times.1, due: times.2, last_success_at: times.3,
+            refresh_expires_at: times.4, ..samples::connection()
+        }
+    }
+}
+
+prop_compose! {
+    fn connections()(
+        plain in plain(), refresh_token in option::of(sealed()), previous_refresh_token in option::of(sealed()),
+        token in option::of(token()), attempt in option::of(attempt()), settled in option::of(uuids()),
+        suspicion in option::of(mark()), ambiguous in option::of(mark()), reason_now in option::of(reason()),
+        before in option::of((select(State::ALL), option::of(reason()))),
+        principal in option::of((select(PrincipalKind::ALL), text())), last_failure in option::of(last_failure()),
+    ) -> Connection {
+        Connection {
+            refresh_token, previous_refresh_token, token, attempt, settled, suspicion, ambiguous,
+            reason: reason_now,
+            before: before.map(|(state, reason)| Before { state, reason }),
+            principal: principal.map(|(kind, id)| Principal { kind, id }),
+            last_failure, ..plain
+        }
+    }
+}
+
+prop_compose! {
+    fn secrets()(id in uuids(), sealed in option::of(sealed()), created_at in time(), retired_at in option::of(time()))
+        -> StoredSecret {
+        StoredSecret { id, sealed, created_at, retired_at }
+    }
+}
+
+prop_compose! {
+    fn clients()(
+        uid in uuids(), revision: u64, created_at in time(), updated_at in time(), client_id in text(),
+        auth in select(ClientAuth::ALL), environment in select(Environment::ALL), allowed_scopes in texts(),
+        allowed_grants in proptest::collection::vec(select(GrantKind::ALL), 0..4),
+        secrets in proptest::collection::vec(secrets(), 0..4),
+        hold in option::of((time(), option::of(text()), option::of(text()), time(), any::<u32>())),
+    ) -> Client {
+        let hold = hold.map(|(until, code, correlation_id, at, failures)| {
+            Hold { until, code, correlation_id, at, failures }
+        });
+        Client {
+            uid, revision, created_at, updated_at, client_id, auth, environment, allowed_scopes, allowed_grants,
+            secrets, hold, ..samples::client()
+        }
+    }
+}
+
+prop_compose! {
+    fn tenants()(
+        uid in uuids(), revision: u64, created_at in time(), updated_at in time(), display_name in text(),
+        labels in labels(),
+    ) -> Tenant {
+        let name = "tenants/t".parse().unwrap();
+        Tenant { name, uid, revision, created_at, updated_at, display_name, labels }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_connection_is_read_as_it_was_written(connection in connections()) {
+        prop_assert_eq!(decode_connection(&connection.name, &encode_connection(&connection)), Ok(connection));
+    }
+
+    #[test]
+    fn a_client_is_read_as_it_was_written(client in clients()) {
+        prop_assert_eq!(decode_client(&client.name, &encode_client(&client)), Ok(client));
+    }
+
+    #[test]
+    fn a_tenant_is_read_as_it_was_written(tenant in tenants()) {
+        prop_assert_eq!(decode_tenant(&tenant.name, &encode_tenant(&tenant)), Ok(tenant));
+    }
+
+    #[test]
+    fn bytes_of_anybody_are_refused_without_a_panic(bytes: Vec<u8>) {
+        let connection = samples::connection();
+        let _ = (unwrap(&bytes), decode_connection(&connection.name, &bytes));
+        let _ = (decode_client(&connection.client, &bytes), decode_tenant(&connection.name.tenant, &bytes));
+    }
+}
+
+/// Every field has a value, so that one that is lost or renumbered shows.
+fn full_connection() -> Connection {
+    let reason = |reason, at| StateReason {
+        reason,
+        code: Some("16".into()),
+        correlation_id: Some("corr-1".into()),
+        at: Timestamp(at),
+    };
+    let mark = |generation, at| Mark {
+        generation,
+        at: Timestamp(at),
+        code: Some("invalid_grant".into()),
+        correlation_id: Some("corr-2".into()),
+    };
+    Connection {
+        principal: Some(Principal { kind: PrincipalKind::Company, id: "company-1".into() }),
+        labels: BTreeMap::from([("team".into(), "billing".into())]),
+        requested_scopes: vec!["read".into(), "write".into()],
+        narrowing: Narrowing::ServeWhole,
+        api_base_url: Some("https://us.example".into()),
+        state: State::Disabled,
+        reason: Some(reason(Reason::DisabledByOperator, 11)),
+        before: Some(Before {
+            state: State::NeedsReauthorization,
+            reason: Some(reason(Reason::LostRotation, 12)),
+        }),
+        previous_refresh_token: Some(Sealed::from_bytes(*b"previous")),
+        refresh_expires_at: Some(Timestamp(13)),
+        attempt: Some(Attempt {
+            id: id(4),
+            replica: "replica-1".into(),
+            generation: 3,
+            started_at: Timestamp(14),
+            lease_until: Timestamp(15),
+        }),
+        settled: Some(id(5)),
+        suspicion: Some(mark(3, 16)),
+        ambiguous: Some(mark(2, 17)),
+        due: Some(Timestamp(18)),
+        token: Some(Token {
+            sealed: Sealed::from_bytes(*b"access"),
+            generation: 3,
+            issued_at: Timestamp(20),
+            expires_at: Timestamp(21),
+            soft_at: Timestamp(22),
+            hard_at: Timestamp(23),
+            overlap: Overlap::Dies,
+        }),
+        failures: 6,
+        last_failure: Some(LastFailure {
+            class: Class::Ambiguous,
+            code: Some("http_500".into()),
+            correlation_id: Some("corr-3".into()),
+            at: Timestamp(19),
+        }),
+        revision: 7,
+        ..samples::connection()
+    }
+}
+
+fn full_client() -> Client {
+    Client {
+        allowed_grants: vec![GrantKind::RefreshToken, GrantKind::CompanyRequestToken],
+        allowed_scopes: vec!["read".into()],
+        environment: Environment::Production,
+        secrets: vec![
+            StoredSecret { sealed: None, retired_at: Some(Timestamp(31)), ..samples::secret(9) },
+            samples::secret(10),
+        ],
+        hold: Some(Hold {
+            until: Timestamp(32),
+            code: Some("invalid_client".into()),
+            correlation_id: Some("corr-4".into()),
+            at: Timestamp(33),
+            failures: 2,
+        }),
+        ..samples::client()
+    }
+}
+
+fn full_tenant() -> Tenant {
+    Tenant {
+        name: "tenants/t".parse().unwrap(),
+        uid: id(6),
+        revision: 2,
+        created_at: START,
+        updated_at: START,
+        display_name: "Tenant".into(),
+        labels: BTreeMap::from([("plan".into(), "gold".into())]),
+    }
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// Written by format 1. Never edited: a program that does not read these does not read its users' stores.
+const GOLDEN: &str = include_str!("codec_tests/format_1.txt");
+
+fn golden(kind: &str) -> Vec<u8> {
+    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(": "));
+    from_hex(line.expect("a line of this kind"))
+}
+
+#[test]
+fn records_of_format_1_stay_readable() {
+    let (connection, client, tenant) = (full_connection(), full_client(), full_tenant());
+    assert_eq!(FORMAT, 1, "a new format gets a golden file of its own, beside this one");
+    assert_eq!(decode_connection(&connection.name, &golden("connection")).as_ref(), Ok(&connection));
+    assert_eq!(decode_client(&client.name, &golden("client")).as_ref(), Ok(&client));
+    assert_eq!(decode_tenant(&tenant.name, &golden("tenant")).as_ref(), Ok(&tenant));
+    let envelope = unwrap(&golden("envelope")).unwrap();
+    assert_eq!((envelope.format, envelope.stamp_key_version), (1, 2));
+    assert_eq!((envelope.record.as_slice(), envelope.stamp.as_slice()), (&b"record"[..], &b"stamp"[..]));
+}
+
+#[test]
+fn this_program_writes_what_the_golden_records_are() {
+    let wrote = [
+        ("connection", encode_connection(&full_connection())),
+        ("client", encode_client(&full_client())),
+        ("tenant", encode_tenant(&full_tenant())),
+        ("envelope", wrap(b"record".to_vec(), 2, b"stamp".to_vec())),
+    ];
+    for (kind, bytes) in wrote {
+        assert_eq!(to_hex(&bytes), to_hex(&golden(kind)), "{kind}");
+    }
+}
+
+#[test]
+fn fields_of_a_newer_program_are_passed_over() {
+    let connection = samples::connection();
+    let mut bytes = encode_connection(&connection);
+    // Field 1000, length-delimited, "new".
+    bytes.extend_from_slice(&[0xc2, 0x3e, 3, b'n', b'e', b'w']);
+    assert_eq!(decode_connection(&connection.name, &bytes), Ok(connection));
+}
+
+#[test]
+fn what_cannot_be_read_says_which_field_it_is() {
+    let of = |change: fn(&mut pb::Connection)| {
+        let mut record = pb::Connection::decode(&*encode_connection(&full_connection())).unwrap();
+        change(&mut record);
+        decode_connection(&full_connection().name, &record.encode_to_vec()).unwrap_err().field
+    };
+    type Spoil = fn(&mut pb::Connection);
+    let cases: [(&str, Spoil); 17] = [
+        ("uid", |r| r.uid.truncate(15)),
+        ("family", |r| r.family.clear()),
+        ("provider", |r| r.provider = "p".into()),
+        ("client", |r| r.client = "tenants/t".into()),
+        ("grant", |r| r.grant = "hope".into()),
+        ("principal.kind", |r| r.principal.as_mut().unwrap().kind = "robot".into()),
+        ("narrowing", |r| r.narrowing.clear()),
+        ("state", |r| r.state = "paused".into()),
+        ("reason.reason", |r| r.reason.as_mut().unwrap().reason = "mood".into()),
+        ("before.state", |r| r.before.as_mut().unwrap().state = "paused".into()),
+        ("reason.reason", |r| {
+            r.before.as_mut().unwrap().reason.as_mut().unwrap().reason = "mood".into();
+        }),
+        ("token.overlap", |r| r.token.as_mut().unwrap().overlap = "some".into()),
+        ("attempt.id", |r| r.attempt.as_mut().unwrap().id.push(0)),
+        ("settled", |r| r.settled = Some(vec![1])),
+        ("last_failure.class", |r| r.last_failure.as_mut().unwrap().class = "odd".into()),
+        ("uid", |r| *r = pb::Connection::default()),
+        ("provider", |r| r.provider.clear()),
+    ];
+    for (field, spoil) in cases {
+        assert_eq!(of(spoil), field);
+    }
+    let client = full_client();
+    let of = |change: fn(&mut pb::Client)| {
+        let mut record = pb::Client::decode(&*encode_client(&client)).unwrap();
+        change(&mut record);
+        decode_client(&client.name, &record.encode_to_vec()).unwrap_err().field
+    };
+    assert_eq!(of(|r| r.auth = "magic".into()), "auth");
+    assert_eq!(of(|r| r.allowed_grants[1] = "hope".into()), "allowed_grants");
+    assert_eq!(of(|r| r.environment = "moon".into()), "environment");
+    assert_eq!(of(|r| r.secrets[0].id.clear()), "secrets.id");
+    assert_eq!(of(|r| r.uid.clear()), "uid");
+    assert_eq!(decode_tenant(&full_tenant().name, &[]).unwrap_err().field, "uid");
+    assert_eq!(unwrap(&[]).unwrap_err().field, "format");
+    assert_eq!(unwrap(b"\xff").unwrap_err().field, "(record)");
+    let err = decode_connection(&full_connection().name, b"\xff").unwrap_err();
+    assert_eq!(err.field, "(record)");
+}

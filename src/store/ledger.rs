@@ -340,3 +340,7 @@ impl Ledger {
 fn contended<R: Record>(name: &R::Name) -> StoreError {
     StoreError::Contended { name: name.to_string() }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

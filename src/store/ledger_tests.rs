@@ -1,0 +1,89 @@
+//! What a newer program wrote is read where it can be, and never written over.
+
+use super::*;
+use crate::{
+    clock::TokioClock,
+    domain::samples::{START, attempt, connection, profile},
+    store::embedded::Embedded,
+};
+use prost::Message;
+
+/// Takes every stamp: whether they are genuine is tested with real keys.
+struct Credulous;
+
+#[async_trait]
+impl Stamper for Credulous {
+    async fn stamp(&self, _: &Place<'_>, _: &[u8]) -> Result<Stamp, StoreError> {
+        Ok(Stamp { key_version: 1, tag: Vec::new() })
+    }
+
+    async fn check(&self, _: &Place<'_>, _: &[u8], _: &Stamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Rig {
+    documents: Arc<dyn Documents>,
+    ledger: Ledger,
+    key: Key,
+}
+
+impl Rig {
+    /// A store with one connection, written by a program of format 2.
+    async fn of_a_newer_program(record: Vec<u8>) -> Self {
+        let clock = Arc::new(TokioClock::starting_at(START));
+        let documents: Arc<dyn Documents> = Arc::new(Embedded::in_memory(clock.clone()).unwrap());
+        let key = Connection::key_of(&connection().name).unwrap();
+        let envelope =
+            super::super::record::Envelope { format: 2, record, stamp_key_version: 1, stamp: Vec::new() };
+        let then = Then::Put { body: envelope.encode_to_vec(), due: None };
+        let change = Change { key: key.clone(), expect: Expect::Absent, then, room: Room::Needed };
+        documents.swap(change).await.unwrap();
+        let ledger = Ledger::new(documents.clone(), Arc::new(Credulous), clock);
+        Self { documents, ledger, key }
+    }
+
+    async fn body(&self) -> Vec<u8> {
+        self.documents.read(&self.key).await.unwrap().value.unwrap().body
+    }
+}
+
+fn too_new() -> StoreError {
+    StoreError::TooNew { key: "connection/t/c".into(), format: 2 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_record_is_read_and_no_step_writes_over_it() {
+    let record = [connection().encode(), vec![0xc2, 0x3e, 3, b'n', b'e', b'w']].concat();
+    let rig = Rig::of_a_newer_program(record).await;
+    let before = rig.body().await;
+    let name = connection().name;
+    let loaded = rig.ledger.read::<Connection>(&name).await.unwrap().unwrap();
+    assert_eq!(loaded.record, connection());
+
+    let wrote = rig.ledger.update(&loaded, &loaded.record, Room::Forced).await;
+    assert_eq!(wrote, Err(too_new()));
+    let amended = rig.ledger.amend(
+        &name,
+        || too_new(),
+        |record: &mut Connection, _| {
+            record.revision += 1;
+            Ok(())
+        },
+    );
+    assert_eq!(amended.await.unwrap_err(), too_new());
+    let open = |now: Moment| attempt(8, now);
+    let claimed = rig.ledger.claim(&name, loaded.record.seen(), Ask::Operator, &profile(), open).await;
+    assert_eq!(claimed.unwrap_err(), too_new());
+    assert_eq!(rig.body().await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_record_with_words_of_its_own_is_called_too_new_and_not_broken() {
+    let mut record = connection().encode();
+    let at = record.windows(6).position(|word| word == b"active").unwrap();
+    record[at..at + 6].copy_from_slice(b"asleep");
+    let rig = Rig::of_a_newer_program(record).await;
+    let read = rig.ledger.read::<Connection>(&connection().name).await;
+    assert_eq!(read.unwrap_err(), too_new());
+}
