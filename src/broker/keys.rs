@@ -105,12 +105,16 @@ impl Keyring {
         Ok(())
     }
 
-    /// The owner's keys. Local once they were looked up.
+    /// The owner's keys. Local once they were looked up; while the store is away, the ones that were.
     pub async fn keys(&self, owner: &Owner) -> Result<OwnerKeys, StoreError> {
         let now = self.clock.now();
         match self.unlocked.get(owner) {
             Some(found) if now < found.at.plus(KEPT_FOR) => Ok(found.keys),
-            _ => self.load(owner).await,
+            Some(found) => match self.load(owner).await {
+                Err(StoreError::Unavailable { .. }) => Ok(found.keys),
+                loaded => loaded,
+            },
+            None => self.load(owner).await,
         }
     }
 
