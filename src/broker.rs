@@ -19,6 +19,7 @@ use crate::{
         connection::{Connection, Narrowing, State, StateReason, Token},
         lifecycle::{self, Degraded, Verdict, judge},
         names::ConnectionName,
+        profile::Overlap,
         token::AccessToken,
     },
     seal::{Place, SealBroken},
@@ -116,18 +117,23 @@ impl Broker {
                     return self.hand(permit, wish, connection, store_lost).await;
                 }
                 Verdict::RefreshElseServe => {
-                    let until = Instant::now() + PATIENCE;
-                    let until = wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE));
                     let flight = self.refresher.refreshed(name, seen, Ask::Caller);
-                    match tokio::time::timeout_at(until, flight).await {
-                        Ok(Ok(renewed)) => connection = renewed,
+                    let outcome = match overlap(&connection.record) {
+                        Overlap::OldAccessTokenSurvives => {
+                            tokio::time::timeout_at(patience(wish), flight).await.ok()
+                        }
+                        // It may be dead as soon as the request is out: nothing is served beside the exchange.
+                        Overlap::Dies => Some(flight.await),
+                    };
+                    match outcome {
+                        Some(Ok(renewed)) => connection = renewed,
                         // The warm copy may not know it yet: the change feed tells of an outage when it is over.
-                        Ok(Err(RefreshError::Store(StoreError::Unavailable { .. } | StoreError::Full))) => {
+                        Some(Err(RefreshError::Store(StoreError::Unavailable { .. } | StoreError::Full))) => {
                             let lost = Some(Degraded::StoreUnavailable);
                             return self.hand(permit, wish, connection, lost).await;
                         }
-                        Ok(Err(_)) => connection = self.after_failure(connection).await,
-                        Err(_) => {
+                        Some(Err(_)) => connection = self.after_failure(connection).await,
+                        None => {
                             return self.hand(permit, wish, connection, Some(Degraded::RefreshSlow)).await;
                         }
                     }
@@ -220,6 +226,15 @@ impl Broker {
         let keys = self.keys.keys(&record.name.owner()).await?;
         Ok(keys.open(&place, &token.sealed)?)
     }
+}
+
+fn patience(wish: &Wish) -> Instant {
+    let until = Instant::now() + PATIENCE;
+    wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE))
+}
+
+fn overlap(connection: &Connection) -> Overlap {
+    connection.token.as_ref().map(|token| token.overlap).unwrap_or_default()
 }
 
 /// A narrower token has to be asked of the provider, which is not done yet: a caller gets all or nothing.
