@@ -117,16 +117,13 @@ pub fn claim(
     if let Some(other) = connection.live_attempt(now.store) {
         return Claiming::Busy { until: other.lease_until };
     }
-    let paused = connection.due.filter(|due| now.store < *due);
-    if let Some(until) = paused {
-        let holds = match ask {
-            Ask::Scheduler => true,
-            Ask::Caller => connection.failures > 0,
-            Ask::Operator | Ask::Bootstrap => false,
-        };
-        if holds {
-            return Claiming::Held { until };
-        }
+    let held = match ask {
+        Ask::Scheduler => connection.due.filter(|due| now.store < *due),
+        Ask::Caller => connection.held_until(now.store),
+        Ask::Operator | Ask::Bootstrap => None,
+    };
+    if let Some(until) = held {
+        return Claiming::Held { until };
     }
     if !connection.can_renew(ask) {
         return Claiming::Nothing(Box::new(bootstrap_lost(connection, now)));

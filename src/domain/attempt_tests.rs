@@ -126,11 +126,33 @@ fn a_due_time_holds_the_scheduler_and_after_a_failure_callers_too() {
         (Some(later), 1, [held, held, claim, claim]),
     ];
     for (due, failures, want) in cases {
-        let connection = with(|c| (c.due, c.failures) = (due, failures));
+        let connection = with(|c| {
+            (c.due, c.failures) = (due, failures);
+            c.last_failure = Some(last(Class::Down));
+        });
         let got = [Ask::Scheduler, Ask::Caller, Ask::Operator, Ask::Bootstrap]
             .map(|ask| word(&asked(&connection, ask)));
         assert_eq!(got, want, "due {due:?}, {failures} failures");
     }
+}
+
+#[test]
+fn a_refused_client_holds_its_connections_by_its_own_hold_only() {
+    let later = at(LATE + secs(1)).store;
+    for class in Class::ALL {
+        let connection = with(|c| {
+            (c.due, c.failures) = (Some(later), 1);
+            c.last_failure = Some(last(*class));
+        });
+        let got = [Ask::Scheduler, Ask::Caller].map(|ask| word(&asked(&connection, ask)));
+        let held = format!("held {}", later.0);
+        let caller = if *class == Class::Client { "claim".to_owned() } else { held.clone() };
+        assert_eq!(got, [held, caller], "{class}");
+    }
+}
+
+fn last(class: Class) -> LastFailure {
+    LastFailure { class, code: None, correlation_id: None, at: START }
 }
 
 #[test]

@@ -202,7 +202,14 @@ mod tests {
     }
 
     fn held() -> Client {
-        let hold = Hold { until: LATER, code: None, correlation_id: None, at: START, failures: 3 };
+        let hold = Hold {
+            until: LATER,
+            code: None,
+            correlation_id: None,
+            at: START,
+            failures: 3,
+            cause: HoldCause::ClientRefused,
+        };
         Client { hold: Some(hold), ..client() }
     }
 

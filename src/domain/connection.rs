@@ -154,6 +154,23 @@ impl Connection {
         mark.filter(|mark| mark.generation == self.generation)
     }
 
+    /// Until when (store's clock) callers leave the provider alone after a failure. A refused client is not
+    /// held here but by its [`Hold`](super::client::Hold), which a new secret lifts for all its connections.
+    pub fn held_until(&self, store_now: Timestamp) -> Option<Timestamp> {
+        let own = match self.last_failure.as_ref()?.class {
+            Class::Client => return None,
+            Class::NotSent
+            | Class::Suspect
+            | Class::Configuration
+            | Class::Throttled
+            | Class::Down
+            | Class::Ambiguous
+            | Class::Malformed
+            | Class::Policy => self.due,
+        };
+        own.filter(|due| self.failures > 0 && store_now < *due)
+    }
+
     /// The attempt that others must leave alone.
     pub fn live_attempt(&self, store_now: Timestamp) -> Option<&Attempt> {
         self.attempt.as_ref().filter(|attempt| store_now < attempt.lease_until)

@@ -84,7 +84,7 @@ pub fn judge(connection: &Connection, now: Moment, wish: Option<Duration>) -> Ve
     if let Some(lifetime) = token.map(Token::lifetime).filter(|lifetime| least > *lifetime) {
         return Verdict::TooLong { lifetime };
     }
-    let held = connection.due.filter(|due| connection.failures > 0 && now.store < *due);
+    let held = connection.held_until(now.store);
     let usable = token.filter(|token| now.here.plus(least) < token.expires_at);
     match (usable, renewable, held) {
         (Some(token), true, _) if token.dies_under(connection, now) => Verdict::RefreshFirst,

@@ -143,6 +143,7 @@ pub(crate) fn client() -> Client {
         environment: Environment::Sandbox,
         secrets: vec![secret(10)],
         hold: None,
+        endings: vec![],
     }
 }
 

@@ -56,10 +56,16 @@ impl Parts {
             .read::<Client>(&connection.client)
             .await?
             .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
-        let now = self.ledger.now();
-        if let Some(hold) = client.record.held(now.store).filter(|_| obeys_holds(ask)) {
-            return Err(self.postpone(connection, hold, now).await);
-        }
+        let client = match client.record.hold.as_ref().filter(|_| obeys_holds(ask)) {
+            Some(hold) => {
+                let now = self.ledger.now();
+                if client.record.held(now.store).is_some() {
+                    return Err(self.postpone(connection, hold, now).await);
+                }
+                self.probe(&client.record.name).await?
+            }
+            None => client,
+        };
         let keys = self.keys.keys(&connection.name.owner()).await?;
         let identity = self.identity(&client.record).await?;
         Ok(Prepared { profile, client, identity, keys })

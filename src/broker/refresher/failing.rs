@@ -8,7 +8,7 @@ use crate::{
         connection::{Connection, LastFailure, State},
         failure::{Class, Failure},
         lifecycle::{Moment, jittered},
-        names::ConnectionName,
+        names::{ClientName, ConnectionName},
     },
     store::{StoreError, claim::Claim, ledger::Loaded},
 };
@@ -19,6 +19,8 @@ const FAIL_TRIES: u32 = 5;
 /// First and longest time that a refused client's connections wait.
 const HOLD: Duration = Duration::from_secs(30);
 const HOLD_MAX: Duration = Duration::from_mins(15);
+/// How long the others wait for the one that tries a refused client again.
+const PROBE: Duration = Duration::from_secs(5);
 
 impl Parts {
     /// Closes the attempt without a token, and says what the failure was taken for.
@@ -91,15 +93,30 @@ impl Parts {
         Ok(())
     }
 
+    /// A hold that has run out lets one exchange try; the others wait for what comes of it.
+    pub(super) async fn probe(&self, name: &ClientName) -> Result<Loaded<Client>, RefreshError> {
+        let probing = self.ledger.amend(
+            name,
+            || RefreshError::NoClient(name.clone()),
+            |record: &mut Client, now| match &mut record.hold {
+                Some(hold) if now.store < hold.until => {
+                    let failure = Some(LastFailure::from(&*hold));
+                    Err(RefreshError::Held { at: now, until: hold.until, failure })
+                }
+                Some(hold) => {
+                    hold.until = now.store.plus(PROBE);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+        );
+        probing.await
+    }
+
     /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
     pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
-        let failure = Some(LastFailure {
-            class: Class::Client,
-            code: hold.code.clone(),
-            correlation_id: hold.correlation_id.clone(),
-            at: hold.at,
-        });
+        let failure = Some(LastFailure::from(hold));
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
@@ -139,7 +156,8 @@ impl Parts {
             name,
             || RefreshError::NoClient(name.clone()),
             |record: &mut Client, now| {
-                if record.held(now.store).is_some() {
+                let others = record.hold != client.record.hold;
+                if others && record.held(now.store).is_some() {
                     return Ok(());
                 }
                 let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
@@ -183,6 +201,17 @@ impl Parts {
         match released.await {
             Ok(_) => tracing::info!(client = %name, "provider accepts this client again"),
             Err(err) => tracing::warn!(client = %name, cause = %err, "hold of a client could not be lifted"),
+        }
+    }
+}
+
+impl From<&Hold> for LastFailure {
+    fn from(hold: &Hold) -> Self {
+        Self {
+            class: Class::Client,
+            code: hold.code.clone(),
+            correlation_id: hold.correlation_id.clone(),
+            at: hold.at,
         }
     }
 }
