@@ -1,0 +1,15 @@
+//! The paths of a token through a whole broker, under paused time: what is counted is counted exactly.
+//!
+//! A new test takes a `Rig`, says what the server does, lets time pass, and counts the server's tries and answers.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod admin;
+mod clients;
+mod days;
+mod replicas;
+mod rig;
+mod server;
+mod sharing;
+mod store_faults;
+mod suspicion;

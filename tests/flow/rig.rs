@@ -1,0 +1,440 @@
+//! A whole broker in three lines: real ledger, keys, refresher, follower, scheduler and administration over a
+//! store in memory; only the server is scripted, and the way to the store can be broken. Every replica of a rig
+//! has its own way to the same store.
+
+use crate::server::Server;
+use async_trait::async_trait;
+use bursar::{
+    access::{Access, Caller},
+    audit::LogAudit,
+    broker::{
+        Broker, GetTokenError, Wish,
+        admin::{
+            Admin,
+            clients::NewClient,
+            connections::{NewConnection, NewGrant},
+        },
+        bells::Bells,
+        follower::Follower,
+        keys::Keyring,
+        refresher::{Parts, Refresher},
+        scheduler::Scheduler,
+        warm::WarmCopies,
+    },
+    clock::{Clock, Timestamp, TokioClock},
+    domain::{
+        client::Environment,
+        connection::{Connection, Narrowing, State},
+        lifecycle::Degraded,
+        names::{ClientName, ConnectionName},
+        profile::GrantKind,
+        token::{ClientSecret, RefreshToken, Secret},
+    },
+    provider::catalogue::Catalogue,
+    seal::{FileKeyset, Place},
+    store::{
+        Change, Dated, Document, Documents, Due, Feed, Key, Notice, Room, StoreError, Swapped,
+        embedded::Embedded, ledger::Ledger, records::Record,
+    },
+};
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const TICK: Duration = Duration::from_secs(5);
+/// 25 s for the request, a quarter more for the exchange, and 15 s more.
+pub(crate) const LEASE: Duration = Duration::from_millis(46_250);
+
+pub(crate) struct Rig {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) documents: Arc<dyn Documents>,
+    keyset: FileKeyset,
+    catalogue: Arc<Catalogue>,
+    pub(crate) a: Replica,
+}
+
+pub(crate) struct Replica {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) admin: Admin,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) store: Arc<ShakyWay>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What a caller got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) token: String,
+    pub(crate) degraded: Option<Degraded>,
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(crate) fn name() -> ConnectionName {
+    numbered(0)
+}
+
+pub(crate) fn numbered(n: u128) -> ConnectionName {
+    format!("tenants/t/connections/c{n}").parse().unwrap()
+}
+
+pub(crate) fn client_name() -> ClientName {
+    "tenants/t/clients/app".parse().unwrap()
+}
+
+pub(crate) fn served(token: &str) -> Served {
+    Served { token: token.to_owned(), degraded: None }
+}
+
+impl Rig {
+    /// One replica, and one connection that waits for its first exchange.
+    pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With lines for the provider's profile.
+    pub(crate) async fn with(lines: &str) -> Self {
+        let rig = Self::empty(lines).await;
+        rig.seed(0).await;
+        rig
+    }
+
+    pub(crate) async fn empty(lines: &str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(START));
+        let documents: Arc<dyn Documents> = Arc::new(Embedded::in_memory(clock.clone()).unwrap());
+        let (server, keyset) = (Arc::new(Server::new(clock.clone())), FileKeyset::generate());
+        let catalogue = Arc::new(catalogue(lines));
+        let a = Replica::over("a", &clock, &documents, &keyset, &server, &catalogue).await;
+        let rig = Self { clock, server, documents, keyset, catalogue, a };
+        rig.a.admin.create_tenant("tenants/t".parse().unwrap(), Default::default()).await.unwrap();
+        let client = NewClient {
+            name: client_name(),
+            provider: "providers/under-test".parse().unwrap(),
+            client_id: "client-1".into(),
+            auth: None,
+            allowed_grants: vec![],
+            allowed_scopes: vec![],
+            environment: Environment::Sandbox,
+            secret: Some(ClientSecret(Secret::new("secret-1"))),
+        };
+        rig.a.admin.create_client(client).await.unwrap();
+        rig
+    }
+
+    /// Another replica over the same store.
+    pub(crate) async fn replica(&self, name: &str) -> Replica {
+        Replica::over(name, &self.clock, &self.documents, &self.keyset, &self.server, &self.catalogue).await
+    }
+
+    /// A connection as an import leaves it, with ids that are the same in every run: jitter comes from them.
+    pub(crate) async fn seed(&self, n: u128) {
+        let (now, name) = (self.clock.now(), numbered(n));
+        let family = Uuid::from_u128(1000 + n);
+        let keys = self.a.broker.keys.keys(&name.owner()).await.unwrap();
+        let resource = name.to_string();
+        let place = Place { resource: &resource, family, generation: 0 };
+        let token = keys.seal(&place, &RefreshToken(Secret::new("rt0"))).unwrap();
+        let connection = Connection {
+            uid: Uuid::from_u128(n),
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            provider: "providers/under-test".parse().unwrap(),
+            client: client_name(),
+            grant: GrantKind::RefreshToken,
+            principal: None,
+            labels: Default::default(),
+            requested_scopes: vec![],
+            scopes: vec![],
+            narrowing: Narrowing::Refuse,
+            api_base_url: None,
+            state: State::Pending,
+            reason: None,
+            before: None,
+            family,
+            generation: 0,
+            refresh_token: Some(token),
+            previous_refresh_token: None,
+            refresh_expires_at: None,
+            token: None,
+            attempt: None,
+            settled: None,
+            suspicion: None,
+            ambiguous: None,
+            due: Some(now),
+            failures: 0,
+            last_success_at: None,
+            last_failure: None,
+            name,
+        };
+        self.a.ledger.create(&connection).await.unwrap();
+    }
+
+    pub(crate) async fn record(&self) -> Connection {
+        self.record_at(&self.a).await
+    }
+
+    pub(crate) async fn record_at(&self, replica: &Replica) -> Connection {
+        replica.admin.connection(&name()).await.unwrap().record
+    }
+
+    /// Changes bytes of the record behind everybody's back.
+    pub(crate) async fn tamper(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let key = Connection::key_of(&name()).unwrap();
+        let found = self.documents.read(&key).await.unwrap().value.unwrap();
+        let mut body = found.body;
+        change(&mut body);
+        let change = Change {
+            key,
+            expect: bursar::store::Expect::At(found.version),
+            then: bursar::store::Then::Put { body, due: None },
+            room: Room::Forced,
+        };
+        self.documents.swap(change).await.unwrap();
+    }
+}
+
+fn catalogue(lines: &str) -> Catalogue {
+    let text = format!(
+        "extends = \"generic-oauth2\"\nname = \"under-test\"\ntoken_endpoint = \"https://idp.example/token\"\n{lines}"
+    );
+    Catalogue::built_in().unwrap().with(&[("under-test.toml".to_owned(), text)]).unwrap()
+}
+
+impl Replica {
+    async fn over(
+        name: &str,
+        clock: &Arc<dyn Clock>,
+        documents: &Arc<dyn Documents>,
+        keyset: &FileKeyset,
+        server: &Arc<Server>,
+        catalogue: &Arc<Catalogue>,
+    ) -> Self {
+        let store = Arc::new(ShakyWay::to(documents.clone()));
+        let keys = Arc::new(Keyring::open(store.clone(), keyset, clock.clone()).await.unwrap());
+        let ledger = Arc::new(Ledger::new(store.clone(), keys.clone(), clock.clone()));
+        let (warm, bells) = (Arc::new(WarmCopies::default()), Arc::new(Bells::default()));
+        let refresher = Refresher::new(Parts {
+            ledger: ledger.clone(),
+            keys: keys.clone(),
+            provider: server.clone(),
+            catalogue: catalogue.clone(),
+            warm: warm.clone(),
+            bells: bells.clone(),
+            tasks: TaskTracker::new(),
+            board: Default::default(),
+            slots: Semaphore::new(64),
+            replica: name.to_owned(),
+            lease_extra: secs(15),
+        });
+        let admin = Admin {
+            ledger: ledger.clone(),
+            keys: keys.clone(),
+            refresher: refresher.clone(),
+            warm: warm.clone(),
+            bells: bells.clone(),
+            provider: server.clone(),
+            catalogue: catalogue.clone(),
+            clock: clock.clone(),
+        };
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let feed = ledger.changes().await.unwrap();
+        tasks.spawn(Follower { warm: warm.clone(), bells }.run(feed, stop.clone()));
+        let broker = Arc::new(Broker {
+            ledger: ledger.clone(),
+            keys,
+            warm,
+            refresher,
+            audit: Arc::new(LogAudit),
+            clock: clock.clone(),
+        });
+        Self { broker, admin, ledger, store, stop, tasks }
+    }
+
+    pub(crate) fn schedule(&self) {
+        let scheduler = Scheduler {
+            ledger: self.ledger.clone(),
+            refresher: self.broker.refresher.clone(),
+            tick: TICK,
+            first_shard: 0,
+        };
+        self.tasks.spawn(scheduler.run(self.stop.clone()));
+    }
+
+    /// Ends the scheduler and the follower.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn ask(&self) -> Result<Served, GetTokenError> {
+        self.ask_of(&name(), Wish::default()).await
+    }
+
+    /// For a token that lasts at least so long.
+    pub(crate) async fn ask_for(&self, min_lifetime: Duration) -> Result<Served, GetTokenError> {
+        self.ask_of(&name(), Wish { min_lifetime: Some(min_lifetime), ..Wish::default() }).await
+    }
+
+    pub(crate) async fn ask_of(&self, name: &ConnectionName, wish: Wish) -> Result<Served, GetTokenError> {
+        let permit = Access.permit(Caller::Local, name.clone()).unwrap();
+        let handed = self.broker.get_token(&permit, &wish).await?;
+        let token = handed.released.into_token().0.expose().to_owned();
+        Ok(Served { token, degraded: handed.degraded })
+    }
+
+    /// Asks in a task of its own.
+    pub(crate) fn asking(&self) -> tokio::task::JoinHandle<Result<Served, GetTokenError>> {
+        let broker = self.broker.clone();
+        self.tasks.spawn(async move {
+            let permit = Access.permit(Caller::Local, name()).unwrap();
+            let handed = broker.get_token(&permit, &Wish::default()).await?;
+            let token = handed.released.into_token().0.expose().to_owned();
+            Ok(Served { token, degraded: handed.degraded })
+        })
+    }
+
+    pub(crate) async fn import(&self, token: &str) -> Result<Connection, bursar::broker::admin::AdminError> {
+        let grant = NewGrant::RefreshToken {
+            token: RefreshToken(Secret::new(token)),
+            api_base_url: None,
+            expires_at: None,
+        };
+        let new = NewConnection {
+            name: name(),
+            client: client_name(),
+            requested_scopes: vec![],
+            narrowing: Narrowing::Refuse,
+            labels: Default::default(),
+            grant,
+        };
+        self.admin.create_connection(new).await
+    }
+}
+
+/// What goes wrong on the way to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The next write of this kind is done, and its reply is lost.
+    ReplyLost(Room),
+    /// As `ReplyLost`, and the store is away from then on.
+    ReplyLostThenAway(Room),
+    /// The next read of a connection's record takes so long on its way back.
+    SlowRead(Duration),
+}
+
+/// A replica's way to the store.
+pub(crate) struct ShakyWay {
+    inner: Arc<dyn Documents>,
+    faults: Mutex<Vec<Fault>>,
+    away: Mutex<bool>,
+    gaps: broadcast::Sender<()>,
+}
+
+impl ShakyWay {
+    fn to(inner: Arc<dyn Documents>) -> Self {
+        Self { inner, faults: Mutex::default(), away: Mutex::default(), gaps: broadcast::Sender::new(8) }
+    }
+
+    pub(crate) fn then(&self, fault: Fault) {
+        self.faults.lock().push(fault);
+    }
+
+    pub(crate) fn go_away(&self) {
+        *self.away.lock() = true;
+        drop(self.gaps.send(()));
+    }
+
+    pub(crate) fn come_back(&self) {
+        *self.away.lock() = false;
+        drop(self.gaps.send(()));
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if *self.away.lock() { Err(lost()) } else { Ok(()) }
+    }
+
+    fn take(&self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let mut faults = self.faults.lock();
+        let found = faults.iter().position(wanted)?;
+        Some(faults.remove(found))
+    }
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable { cause: "as the test says".to_owned() }
+}
+
+#[async_trait]
+impl Documents for ShakyWay {
+    async fn read(&self, key: &Key) -> Result<Dated<Option<Document>>, StoreError> {
+        self.check()?;
+        let found = self.inner.read(key).await;
+        if key.as_str().starts_with("connection/")
+            && let Some(Fault::SlowRead(slow)) = self.take(|fault| matches!(fault, Fault::SlowRead(_)))
+        {
+            tokio::time::sleep(slow).await;
+        }
+        found
+    }
+
+    async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
+        self.check()?;
+        let room = change.room;
+        let done = self.inner.swap(change).await;
+        match self.take(|fault| [Fault::ReplyLost(room), Fault::ReplyLostThenAway(room)].contains(fault)) {
+            Some(Fault::ReplyLostThenAway(_)) => {
+                self.go_away();
+                Err(lost())
+            }
+            Some(_) => Err(lost()),
+            None => done,
+        }
+    }
+
+    fn shards(&self) -> u16 {
+        self.inner.shards()
+    }
+
+    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+        self.check()?;
+        self.inner.due(shard, limit).await
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.check()?;
+        self.inner.scan(prefix, after, limit).await
+    }
+
+    async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {
+        Ok(Box::new(ShakyFeed { inner: self.inner.changes().await?, gaps: self.gaps.subscribe() }))
+    }
+}
+
+struct ShakyFeed {
+    inner: Box<dyn Feed>,
+    gaps: broadcast::Receiver<()>,
+}
+
+#[async_trait]
+impl Feed for ShakyFeed {
+    async fn next(&mut self) -> Option<Notice> {
+        tokio::select! {
+            biased;
+            Ok(()) = self.gaps.recv() => Some(Notice::Gap),
+            notice = self.inner.next() => notice,
+        }
+    }
+}

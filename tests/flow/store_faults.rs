@@ -1,0 +1,171 @@
+//! A store that is away, loses replies or was meddled with: no refresh token is lost, nothing false is served.
+
+use crate::{
+    rig::{Fault, HOUR, Rig, secs, served},
+    server::{DELAY, Say},
+};
+use bursar::{
+    broker::{GetTokenError, refresher::RefreshError},
+    domain::{connection::State, failure::Class, lifecycle::Degraded},
+    store::{Room, StoreError},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+fn from_warm_copy(token: &str) -> crate::rig::Served {
+    crate::rig::Served { token: token.to_owned(), degraded: Some(Degraded::StoreUnavailable) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_token_is_served_while_the_store_is_away_and_an_expired_one_is_not() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    rig.a.store.go_away();
+    sleep(secs(1)).await;
+    for after in [0, 45 * 60, 14 * 60] {
+        sleep(secs(after)).await;
+        assert_eq!(rig.a.ask().await.unwrap(), from_warm_copy("at1"));
+    }
+    sleep(secs(60)).await;
+    let err = rig.a.ask().await.unwrap_err();
+    assert!(
+        matches!(err, GetTokenError::Refresh(RefreshError::Store(StoreError::Unavailable { .. }))),
+        "{err:?}"
+    );
+    assert_eq!(rig.server.tries(), 1, "no claim, no exchange");
+    rig.a.store.come_back();
+    sleep(secs(1)).await;
+    assert_eq!(rig.a.ask().await.unwrap(), served("at2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_were_unlocked_an_hour_ago_still_serve_while_the_store_is_away() {
+    let rig = Rig::new().await;
+    rig.server.tokens_live(12 * HOUR);
+    rig.a.ask().await.unwrap();
+    sleep(HOUR - secs(60)).await;
+    rig.a.ask().await.unwrap();
+    rig.a.store.go_away();
+    sleep(6 * HOUR).await;
+    assert_eq!(rig.a.ask().await.unwrap(), from_warm_copy("at1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_held_until_the_store_takes_it() {
+    let rig = Rig::new().await;
+    let caller = rig.a.asking();
+    sleep(DELAY / 2).await;
+    rig.a.store.go_away();
+    sleep(10 * HOUR / 60).await;
+    assert!(!caller.is_finished(), "only a committed token is handed out");
+    rig.a.store.come_back();
+    let back = Instant::now();
+    assert_eq!(caller.await.unwrap().unwrap().token, "at1");
+    assert!(back.elapsed() <= Duration::from_millis(2400), "{:?}", back.elapsed());
+    assert_eq!((rig.server.tries(), rig.record().await.generation), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_reply_was_lost_is_recognised() {
+    // A claim needs room; a commit is forced.
+    for room in [Room::Needed, Room::Forced] {
+        let rig = Rig::new().await;
+        rig.a.store.then(Fault::ReplyLost(room));
+        let started = Instant::now();
+        assert_eq!(rig.a.ask().await.unwrap(), served("at1"), "{room:?}");
+        assert!(started.elapsed() <= DELAY + Duration::from_millis(60), "{room:?}");
+        let record = rig.record().await;
+        assert_eq!((record.generation, record.attempt, record.failures), (1, None, 0), "{room:?}");
+        assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0), "{room:?}");
+        sleep(HOUR).await;
+        assert_eq!(rig.a.ask().await.unwrap(), served("at2"), "{room:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_written_before_the_store_went_away_is_recognised_when_it_is_back() {
+    let rig = Rig::new().await;
+    rig.a.store.then(Fault::ReplyLostThenAway(Room::Forced));
+    let caller = rig.a.asking();
+    sleep(secs(30)).await;
+    assert!(!caller.is_finished());
+    rig.a.store.come_back();
+    assert_eq!(caller.await.unwrap().unwrap(), served("at1"));
+    assert_eq!((rig.server.tries(), rig.record().await.generation), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_may_have_been_written_is_not_exchanged_on() {
+    let rig = Rig::new().await;
+    rig.a.store.then(Fault::ReplyLostThenAway(Room::Needed));
+    rig.a.ask().await.unwrap_err();
+    assert_eq!(rig.server.tries(), 0);
+    rig.a.store.come_back();
+    assert_eq!(rig.a.ask().await.unwrap().token, "at1", "once its lease is over");
+    assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_cannot_be_written_down_ends_with_its_lease() {
+    let rig = Rig::new().await;
+    rig.server.then([Say::Fail(Class::Configuration)]);
+    let caller = rig.a.asking();
+    sleep(DELAY / 2).await;
+    rig.a.store.go_away();
+    let err = caller.await.unwrap().unwrap_err();
+    assert!(matches!(err, GetTokenError::Refresh(RefreshError::Failed(_))), "{err:?}");
+    assert_eq!(rig.a.broker.refresher.under_way(), 0);
+    rig.a.store.come_back();
+    assert_eq!(rig.a.ask().await.unwrap().token, "at1");
+    assert_eq!(rig.server.tries(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_somebody_changed_is_refused_and_never_served() {
+    let spoils: [(&str, fn(&mut Vec<u8>)); 3] = [
+        ("expiry or anything else of the record", |body| {
+            let at = body.windows(6).position(|word| word == b"active").unwrap();
+            body[at] ^= 1;
+        }),
+        ("the stamp", |body| *body.last_mut().unwrap() ^= 1),
+        ("nothing but its version: an old record written again", |_| ()),
+    ];
+    for (what, spoil) in spoils {
+        let rig = Rig::new().await;
+        rig.a.ask().await.unwrap();
+        rig.tamper(spoil).await;
+        sleep(secs(1)).await;
+        let err = rig.a.ask().await.unwrap_err();
+        let forged = StoreError::Forged { key: "connection/t/c0".into() };
+        assert!(matches!(&err, GetTokenError::Store(found) if *found == forged), "{what}: {err:?}");
+        let b = rig.replica("b").await;
+        b.schedule();
+        sleep(2 * HOUR).await;
+        b.stop();
+        assert_eq!(rig.server.tries(), 1, "{what}: a forged record is not exchanged with");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn generations_count_every_answer_once_whatever_the_store_does() {
+    let rig = Rig::new().await;
+    let onlooker = rig.replica("b").await;
+    rig.a.schedule();
+    let mut last = 0;
+    for turn in 0..48 {
+        match turn % 4 {
+            0 => rig.a.store.then(Fault::ReplyLost(Room::Forced)),
+            1 => rig.a.store.then(Fault::ReplyLost(Room::Needed)),
+            2 => rig.a.store.go_away(),
+            _ => rig.a.store.come_back(),
+        }
+        sleep(secs(10 * 60)).await;
+        let read = rig.record_at(&onlooker).await.generation;
+        assert!(last <= read, "{read} after {last}");
+        last = read;
+    }
+    rig.a.stop();
+    assert_eq!(u64::from(rig.server.answers()), last);
+    assert_eq!(rig.server.tries(), usize::try_from(last).unwrap());
+    assert_eq!((rig.server.spent_twice(), rig.record().await.state), (0, State::Active));
+}
