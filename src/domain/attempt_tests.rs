@@ -10,6 +10,11 @@ use crate::domain::{
 const LATE: Duration = Duration::from_secs(50 * 60);
 const OURS: u128 = 77;
 
+/// So long before the moment that most tests are about.
+fn earlier(span: Duration) -> Moment {
+    at(LATE.saturating_sub(span))
+}
+
 fn with(change: impl FnOnce(&mut Connection)) -> Connection {
     let mut connection = connection();
     change(&mut connection);
@@ -19,7 +24,7 @@ fn with(change: impl FnOnce(&mut Connection)) -> Connection {
 /// Claimed by us a second ago.
 fn claimed(change: impl FnOnce(&mut Connection)) -> Connection {
     with(|c| {
-        c.attempt = Some(attempt(OURS, at(LATE - secs(1))));
+        c.attempt = Some(attempt(OURS, earlier(secs(1))));
         change(c);
     })
 }
@@ -157,7 +162,7 @@ fn last(class: Class) -> LastFailure {
 
 #[test]
 fn nobody_is_at_it_beside_a_living_lease_and_news_come_before_everything_but_the_end() {
-    let begun = at(LATE - secs(45));
+    let begun = earlier(secs(45));
     let lapsed = with(|c| c.attempt = Some(attempt(1, begun)));
     let living = with(|c| {
         c.attempt = Some(attempt(1, begun));
@@ -191,7 +196,7 @@ fn a_claim_opens_the_attempt_and_is_due_again_when_its_lease_ends() {
 
 #[test]
 fn an_attempt_whose_holder_died_leaves_a_mark_where_a_grant_can_be_lost() {
-    let begun = at(LATE - secs(46));
+    let begun = earlier(secs(46));
     let lapsed = || with(|c| c.attempt = Some(attempt(1, begun)));
     let unknown = profile();
     let marked_at = |connection: &Connection, profile: &Profile| {
@@ -248,7 +253,7 @@ fn a_connection_without_anything_to_spend_waits_for_a_person() {
             c.grant = *grant;
             c.refresh_token = None;
             c.state = State::Pending;
-            c.attempt = Some(attempt(1, at(LATE - secs(60))));
+            c.attempt = Some(attempt(1, earlier(secs(60))));
         });
         let renewable = *grant == GrantKind::ClientCredentials;
         assert_eq!(word(&asked(&spent, Ask::Bootstrap)), "claim", "{grant}");
@@ -360,15 +365,14 @@ fn an_answer_that_comes_to_a_disabled_connection_is_kept_and_starts_nothing() {
     assert_eq!(next.token, Some(good().token.unwrap()));
     assert_eq!(next.refresh_token.as_ref().unwrap().bytes(), b"refresh 4");
 
-    let mut next =
-        committed(&claimed(|c| (c.state, c.before) = (State::Disabled, disabled_while_ended())), &good());
+    let mut next = committed(&claimed(|c| (c.state, c.before) = (State::Disabled, Some(ended()))), &good());
     next.enable(at(LATE));
     assert_eq!((next.state, next.reason), (State::Active, None), "the grant that had ended works again");
 }
 
-fn disabled_while_ended() -> Option<Before> {
+fn ended() -> Before {
     let reason = Some(StateReason::plain(Reason::Revoked, START));
-    Some(Before { state: State::NeedsReauthorization, reason })
+    Before { state: State::NeedsReauthorization, reason }
 }
 
 #[test]
@@ -569,8 +573,8 @@ fn a_grant_that_ended_while_disabled_waits_for_a_person_once_it_is_enabled() {
 #[test]
 fn enabling_returns_to_the_state_before() {
     let ended = StateReason::plain(Reason::Revoked, START);
-    let soft_in = at(LATE - secs(10 * 60)).here.until(connection().token.unwrap().soft_at);
-    let (early, zero) = (at(LATE - secs(10 * 60)), Duration::ZERO);
+    let soft_in = earlier(secs(10 * 60)).here.until(connection().token.unwrap().soft_at);
+    let (early, zero) = (earlier(secs(10 * 60)), Duration::ZERO);
     let cases = [
         (with(|c| c.failures = 5), State::Active, Some(soft_in), "the token lives"),
         (with(|c| c.token = None), State::Active, Some(zero), "no token"),

@@ -128,7 +128,7 @@ prop_compose! {
             Hold { until, code, correlation_id, at, failures }
         });
         Client {
-            uid, revision, created_at, updated_at, client_id, auth, environment, allowed_scopes, allowed_grants,
+            uid, revision, created_at, updated_at, client_id, auth, allowed_grants, allowed_scopes, environment,
             secrets, hold, ..samples::client()
         }
     }
@@ -315,6 +315,8 @@ fn fields_of_a_newer_program_are_passed_over() {
     assert_eq!(decode_connection(&connection.name, &bytes), Ok(connection));
 }
 
+type Spoil = fn(&mut pb::Connection);
+
 #[test]
 fn what_cannot_be_read_says_which_field_it_is() {
     let of = |change: fn(&mut pb::Connection)| {
@@ -322,7 +324,6 @@ fn what_cannot_be_read_says_which_field_it_is() {
         change(&mut record);
         decode_connection(&full_connection().name, &record.encode_to_vec()).unwrap_err().field
     };
-    type Spoil = fn(&mut pb::Connection);
     let cases: [(&str, Spoil); 17] = [
         ("uid", |r| r.uid.truncate(15)),
         ("family", |r| r.family.clear()),

@@ -63,14 +63,10 @@ async fn a_newer_record_is_read_and_no_step_writes_over_it() {
 
     let wrote = rig.ledger.update(&loaded, &loaded.record, Room::Forced).await;
     assert_eq!(wrote, Err(too_new()));
-    let amended = rig.ledger.amend(
-        &name,
-        || too_new(),
-        |record: &mut Connection, _| {
-            record.revision += 1;
-            Ok(())
-        },
-    );
+    let amended = rig.ledger.amend(&name, too_new, |record: &mut Connection, _| {
+        record.revision += 1;
+        Ok(())
+    });
     assert_eq!(amended.await.unwrap_err(), too_new());
     let open = |now: Moment| attempt(8, now);
     let claimed = rig.ledger.claim(&name, loaded.record.seen(), Ask::Operator, &profile(), open).await;

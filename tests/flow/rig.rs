@@ -13,6 +13,7 @@ use bursar::{
             Admin,
             clients::NewClient,
             connections::{NewConnection, NewGrant},
+            tenants::TenantPatch,
         },
         bells::Bells,
         follower::Follower,
@@ -38,7 +39,7 @@ use bursar::{
     },
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -114,7 +115,7 @@ impl Rig {
         let catalogue = Arc::new(catalogue(lines));
         let a = Replica::over("a", &clock, &documents, &keyset, &server, &catalogue).await;
         let rig = Self { clock, server, documents, keyset, catalogue, a };
-        rig.a.admin.create_tenant("tenants/t".parse().unwrap(), Default::default()).await.unwrap();
+        rig.a.admin.create_tenant("tenants/t".parse().unwrap(), TenantPatch::default()).await.unwrap();
         let client = NewClient {
             name: client_name(),
             provider: "providers/under-test".parse().unwrap(),
@@ -151,7 +152,7 @@ impl Rig {
             client: client_name(),
             grant: GrantKind::RefreshToken,
             principal: None,
-            labels: Default::default(),
+            labels: BTreeMap::new(),
             requested_scopes: vec![],
             scopes: vec![],
             narrowing: Narrowing::Refuse,
@@ -230,7 +231,7 @@ impl Replica {
             warm: warm.clone(),
             bells: bells.clone(),
             tasks: TaskTracker::new(),
-            board: Default::default(),
+            board: Mutex::default(),
             slots: Semaphore::new(64),
             replica: name.to_owned(),
             lease_extra: secs(15),
@@ -312,7 +313,7 @@ impl Replica {
             client: client_name(),
             requested_scopes: vec![],
             narrowing: Narrowing::Refuse,
-            labels: Default::default(),
+            labels: BTreeMap::new(),
             grant,
         };
         self.admin.create_connection(new).await

@@ -43,7 +43,7 @@ async fn keys_that_were_unlocked_an_hour_ago_still_serve_while_the_store_is_away
     let rig = Rig::new().await;
     rig.server.tokens_live(12 * HOUR);
     rig.a.ask().await.unwrap();
-    sleep(HOUR - secs(60)).await;
+    sleep(secs(59 * 60)).await;
     rig.a.ask().await.unwrap();
     rig.a.store.go_away();
     sleep(6 * HOUR).await;
@@ -120,9 +120,11 @@ async fn a_failure_that_cannot_be_written_down_ends_with_its_lease() {
     assert_eq!(rig.server.tries(), 2);
 }
 
+type Spoil = fn(&mut Vec<u8>);
+
 #[tokio::test(start_paused = true)]
 async fn a_record_that_somebody_changed_is_refused_and_never_served() {
-    let spoils: [(&str, fn(&mut Vec<u8>)); 3] = [
+    let spoils: [(&str, Spoil); 3] = [
         ("expiry or anything else of the record", |body| {
             let at = body.windows(6).position(|word| word == b"active").unwrap();
             body[at] ^= 1;

@@ -32,7 +32,7 @@ async fn a_confirmed_refusal_ends_the_grant_and_its_token_is_served_until_it_exp
 
     let living = rig.a.ask().await.unwrap();
     assert_eq!((living.token.as_str(), living.degraded), ("at1", Some(Degraded::NeedsReauthorization)));
-    sleep(rig.clock.now().until(expires_at) - secs(31)).await;
+    sleep(rig.clock.now().until(expires_at.minus(secs(31)))).await;
     assert_eq!(rig.a.ask().await.unwrap().token, "at1");
     sleep(secs(1)).await;
     match rig.a.ask().await.unwrap_err() {
