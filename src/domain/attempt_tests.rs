@@ -38,7 +38,7 @@ fn failure(class: Class) -> Failure {
         class,
         reason: None,
         code: Some("code".into()),
-        status: Some(400),
+        status: None,
         retry_after: None,
         correlation_id: Some("corr".into()),
         detail: "",
@@ -423,6 +423,15 @@ fn every_class_of_failure_has_its_pause_its_mark_and_never_ends_a_grant_at_once(
         assert_eq!((last.class, last.at, last.code.as_deref()), (class, at(LATE).here, Some("code")));
         assert_eq!((&next.token, &next.refresh_token), (&before.token, &before.refresh_token), "{class}");
         assert_eq!((next.generation, next.revision), (before.generation, before.revision), "{class}");
+    }
+}
+
+#[test]
+fn a_server_that_says_it_is_down_has_not_used_the_grant_and_one_that_breaks_may_have() {
+    for (status, ambiguous) in [(None, true), (Some(400), false), (Some(408), true), (Some(503), true)] {
+        let down = Failure { status, ..failure(Class::Down) };
+        let next = failed(&claimed(|_| ()), &down, &profile());
+        assert_eq!(next.ambiguous.is_some(), ambiguous, "{status:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    client::Environment,
+    client::{Environment, HoldCause},
     connection::{Narrowing, PrincipalKind, State},
     failure::{Class, Reason},
     profile::{ClientAuth, GrantKind, Overlap},
@@ -122,14 +122,17 @@ prop_compose! {
         auth in select(ClientAuth::ALL), environment in select(Environment::ALL), allowed_scopes in texts(),
         allowed_grants in proptest::collection::vec(select(GrantKind::ALL), 0..4),
         secrets in proptest::collection::vec(secrets(), 0..4),
-        hold in option::of((time(), option::of(text()), option::of(text()), time(), any::<u32>())),
+        hold in option::of((
+            time(), option::of(text()), option::of(text()), time(), any::<u32>(), select(HoldCause::ALL),
+        )),
+        endings in proptest::collection::vec(time(), 0..4),
     ) -> Client {
-        let hold = hold.map(|(until, code, correlation_id, at, failures)| {
-            Hold { until, code, correlation_id, at, failures }
+        let hold = hold.map(|(until, code, correlation_id, at, failures, cause)| {
+            Hold { until, code, correlation_id, at, failures, cause }
         });
         Client {
             uid, revision, created_at, updated_at, client_id, auth, allowed_grants, allowed_scopes, environment,
-            secrets, hold, ..samples::client()
+            secrets, hold, endings, ..samples::client()
         }
     }
 }
@@ -243,7 +246,9 @@ fn full_client() -> Client {
             correlation_id: Some("corr-4".into()),
             at: Timestamp(33),
             failures: 2,
+            cause: HoldCause::ManyGrantsRefused,
         }),
+        endings: vec![Timestamp(34), Timestamp(35)],
         ..samples::client()
     }
 }
@@ -358,6 +363,7 @@ fn what_cannot_be_read_says_which_field_it_is() {
     assert_eq!(of(|r| r.allowed_grants[1] = "hope".into()), "allowed_grants");
     assert_eq!(of(|r| r.environment = "moon".into()), "environment");
     assert_eq!(of(|r| r.secrets[0].id.clear()), "secrets.id");
+    assert_eq!(of(|r| r.hold.as_mut().unwrap().cause = "weather".into()), "hold.cause");
     assert_eq!(of(|r| r.uid.clear()), "uid");
     assert_eq!(decode_tenant(&full_tenant().name, &[]).unwrap_err().field, "uid");
     assert_eq!(unwrap(&[]).unwrap_err().field, "format");
