@@ -311,8 +311,7 @@ impl Parts {
             return Ok(None);
         }
         Ok(record
-            .due
-            .filter(|due| record.failures > 0 && now.store < *due)
+            .held_until(now.store)
             .map(|until| Err(RefreshError::Held { at: now, until, failure: record.last_failure.clone() })))
     }
 

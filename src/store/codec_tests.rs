@@ -122,14 +122,17 @@ prop_compose! {
         auth in select(ClientAuth::ALL), environment in select(Environment::ALL), allowed_scopes in texts(),
         allowed_grants in proptest::collection::vec(select(GrantKind::ALL), 0..4),
         secrets in proptest::collection::vec(secrets(), 0..4),
-        hold in option::of((time(), option::of(text()), option::of(text()), time(), any::<u32>())),
+        hold in option::of((
+            time(), option::of(text()), option::of(text()), time(), any::<u32>(),
+        )),
+        endings in proptest::collection::vec(time(), 0..4),
     ) -> Client {
         let hold = hold.map(|(until, code, correlation_id, at, failures)| {
             Hold { until, code, correlation_id, at, failures }
         });
         Client {
             uid, revision, created_at, updated_at, client_id, auth, allowed_grants, allowed_scopes, environment,
-            secrets, hold, ..samples::client()
+            secrets, hold, endings, ..samples::client()
         }
     }
 }
@@ -244,6 +247,7 @@ fn full_client() -> Client {
             at: Timestamp(33),
             failures: 2,
         }),
+        endings: vec![Timestamp(34), Timestamp(35)],
         ..samples::client()
     }
 }

@@ -13,3 +13,4 @@ mod server;
 mod sharing;
 mod store_faults;
 mod suspicion;
+mod way;

@@ -1,8 +1,9 @@
 //! Replicas over one store share the work without talking to each other.
 
 use crate::{
-    rig::{Fault, HOUR, LEASE, Rig, name, secs, served},
+    rig::{HOUR, LEASE, Rig, name, secs, served},
     server::{DELAY, Say},
+    way::Fault,
 };
 use bursar::{
     broker::{GetTokenError, admin::connections::Revoking},

@@ -2,21 +2,24 @@
 //! store in memory; only the server is scripted, and the way to the store can be broken. Every replica of a rig
 //! has its own way to the same store.
 
-use crate::server::Server;
-use async_trait::async_trait;
+use crate::{server::Server, way::ShakyWay};
 use bursar::{
     access::{Access, Caller},
     audit::LogAudit,
     broker::{
         Broker, GetTokenError, Wish,
         admin::{
-            Admin, clients::NewClient, connections::NewConnection, grants::NewGrant, tenants::TenantPatch,
+            Admin, AdminError, clients::NewClient, connections::NewConnection, grants::NewGrant,
+            tenants::TenantPatch,
         },
         bells::Bells,
         follower::Follower,
         keys::Keyring,
+        outage::Outage,
         refresher::{Parts, Refresher},
         scheduler::Scheduler,
+        shunned::Shunned,
+        slots::Slots,
         warm::WarmCopies,
     },
     clock::{Clock, Timestamp, TokioClock},
@@ -30,14 +33,10 @@ use bursar::{
     },
     provider::catalogue::Catalogue,
     seal::{FileKeyset, Place},
-    store::{
-        Change, Dated, Document, Documents, Due, Feed, Key, Notice, Room, StoreError, Swapped,
-        embedded::Embedded, ledger::Ledger, records::Record,
-    },
+    store::{Change, Documents, Expect, Room, Then, embedded::Embedded, ledger::Ledger, records::Record},
 };
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -192,8 +191,8 @@ impl Rig {
         change(&mut body);
         let change = Change {
             key,
-            expect: bursar::store::Expect::At(found.version),
-            then: bursar::store::Then::Put { body, due: None },
+            expect: Expect::At(found.version),
+            then: Then::Put { body, due: None },
             room: Room::Forced,
         };
         self.documents.swap(change).await.unwrap();
@@ -229,8 +228,8 @@ impl Replica {
             bells: bells.clone(),
             tasks: TaskTracker::new(),
             board: Mutex::default(),
-            slots: bursar::broker::slots::Slots::new(64),
-            shunned: bursar::broker::shunned::Shunned::default(),
+            slots: Slots::new(64),
+            shunned: Shunned::default(),
             stopping: CancellationToken::new(),
             replica: name.to_owned(),
             lease_extra: secs(15),
@@ -255,7 +254,7 @@ impl Replica {
             refresher,
             audit: Arc::new(LogAudit),
             clock: clock.clone(),
-            outage: bursar::broker::outage::Outage::default(),
+            outage: Outage::default(),
         });
         Self { broker, admin, ledger, store, stop, tasks }
     }
@@ -302,7 +301,7 @@ impl Replica {
         })
     }
 
-    pub(crate) async fn import(&self, token: &str) -> Result<Connection, bursar::broker::admin::AdminError> {
+    pub(crate) async fn import(&self, token: &str) -> Result<Connection, AdminError> {
         let grant = NewGrant::RefreshToken {
             token: RefreshToken(Secret::new(token)),
             api_base_url: None,
@@ -317,125 +316,5 @@ impl Replica {
             grant,
         };
         self.admin.create_connection(new).await
-    }
-}
-
-/// What goes wrong on the way to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The next write of this kind is done, and its reply is lost.
-    ReplyLost(Room),
-    /// As `ReplyLost`, and the store is away from then on.
-    ReplyLostThenAway(Room),
-    /// The next read of a connection's record takes so long on its way back.
-    SlowRead(Duration),
-}
-
-/// A replica's way to the store.
-pub(crate) struct ShakyWay {
-    inner: Arc<dyn Documents>,
-    faults: Mutex<Vec<Fault>>,
-    away: Mutex<bool>,
-    gaps: broadcast::Sender<()>,
-}
-
-impl ShakyWay {
-    fn to(inner: Arc<dyn Documents>) -> Self {
-        Self { inner, faults: Mutex::default(), away: Mutex::default(), gaps: broadcast::Sender::new(8) }
-    }
-
-    pub(crate) fn then(&self, fault: Fault) {
-        self.faults.lock().push(fault);
-    }
-
-    pub(crate) fn go_away(&self) {
-        *self.away.lock() = true;
-        drop(self.gaps.send(()));
-    }
-
-    pub(crate) fn come_back(&self) {
-        *self.away.lock() = false;
-        drop(self.gaps.send(()));
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if *self.away.lock() { Err(lost()) } else { Ok(()) }
-    }
-
-    fn take(&self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
-        let mut faults = self.faults.lock();
-        let found = faults.iter().position(wanted)?;
-        Some(faults.remove(found))
-    }
-}
-
-fn lost() -> StoreError {
-    StoreError::Unavailable { cause: "as the test says".to_owned() }
-}
-
-#[async_trait]
-impl Documents for ShakyWay {
-    async fn read(&self, key: &Key) -> Result<Dated<Option<Document>>, StoreError> {
-        self.check()?;
-        let found = self.inner.read(key).await;
-        if key.as_str().starts_with("connection/")
-            && let Some(Fault::SlowRead(slow)) = self.take(|fault| matches!(fault, Fault::SlowRead(_)))
-        {
-            tokio::time::sleep(slow).await;
-        }
-        found
-    }
-
-    async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
-        self.check()?;
-        let room = change.room;
-        let done = self.inner.swap(change).await;
-        match self.take(|fault| [Fault::ReplyLost(room), Fault::ReplyLostThenAway(room)].contains(fault)) {
-            Some(Fault::ReplyLostThenAway(_)) => {
-                self.go_away();
-                Err(lost())
-            }
-            Some(_) => Err(lost()),
-            None => done,
-        }
-    }
-
-    fn shards(&self) -> u16 {
-        self.inner.shards()
-    }
-
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
-        self.check()?;
-        self.inner.due(shard, limit).await
-    }
-
-    async fn scan(
-        &self,
-        prefix: &str,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        self.check()?;
-        self.inner.scan(prefix, after, limit).await
-    }
-
-    async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {
-        Ok(Box::new(ShakyFeed { inner: self.inner.changes().await?, gaps: self.gaps.subscribe() }))
-    }
-}
-
-struct ShakyFeed {
-    inner: Box<dyn Feed>,
-    gaps: broadcast::Receiver<()>,
-}
-
-#[async_trait]
-impl Feed for ShakyFeed {
-    async fn next(&mut self) -> Option<Notice> {
-        tokio::select! {
-            biased;
-            Ok(()) = self.gaps.recv() => Some(Notice::Gap),
-            notice = self.inner.next() => notice,
-        }
     }
 }

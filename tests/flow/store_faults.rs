@@ -1,8 +1,9 @@
 //! A store that is away, loses replies or was meddled with: no refresh token is lost, nothing false is served.
 
 use crate::{
-    rig::{Fault, HOUR, Rig, secs, served},
+    rig::{HOUR, Rig, secs, served},
     server::{DELAY, Say},
+    way::Fault,
 };
 use bursar::{
     broker::{GetTokenError, refresher::RefreshError},
