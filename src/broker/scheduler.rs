@@ -6,11 +6,14 @@ use crate::{
     domain::{attempt::Ask, connection::Connection},
     store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
+use futures_util::stream::{self, TryStreamExt};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Most connections that one look at one queue starts.
 const BATCH: usize = 64;
+/// Most due records that are read at the same time.
+const LOOKS_AT_ONCE: usize = 16;
 
 pub struct Scheduler {
     pub ledger: Arc<Ledger>,
@@ -74,9 +77,10 @@ impl Scheduler {
             if due.keys.len() == limit {
                 full = Fullness::More;
             }
-            for (key, _) in &due.keys {
-                self.start(key).await?;
-            }
+            // One after the other, the way to the store and back would be the limit of what can be renewed.
+            stream::iter(due.keys.iter().map(Ok))
+                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, _)| self.start(key))
+                .await?;
         }
         Ok(Round { full })
     }

@@ -63,6 +63,8 @@ async fn two_replicas_refresh_every_token_once_and_in_time() {
     let waits: Vec<Vec<Duration>> = callers.join_all().await;
     let spent = [one.processor_time(), two.processor_time(), processor_time(std::process::id())];
     let span = started.elapsed();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load of this machine: {}", load.trim());
 
     // One look at both books, between two refreshes of any connection: the brokers are not told to stop.
     quiet(&scene, &replicas[0], &held).await;
@@ -208,7 +210,7 @@ fn judge(journal: &Journal, held: &[Held], soak: Duration) {
         for pair in times.windows(2) {
             let gap = pair[0].until(pair[1]);
             assert!(gap >= GAP_LEAST, "{} was refreshed twice within {gap:?}", one.id);
-            assert!(gap < LIFETIME, "{} was without a token: {gap:?} between two", one.id);
+            assert!(gap < LIFETIME, "{} was without a token for a while: {times:?}", one.id);
         }
         let since = times.last().unwrap().until(journal.until);
         assert!(since < LIFETIME, "{} was not refreshed in the last {since:?}", one.id);

@@ -16,6 +16,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a command or a start that is bound to fail may take.
 const END_MAX: Duration = Duration::from_secs(30);
+/// Most lines of a log that a failed test shows.
+const REPORTED_MAX: usize = 40;
 /// The kernel's clock ticks a second, in which it counts a process's time.
 const TICKS: f64 = 100.0;
 
@@ -143,6 +145,12 @@ impl Drop for Broker {
         // An error means that it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.logged();
+            let worrying = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+            let lines: Vec<_> = log.lines().filter(worrying).take(REPORTED_MAX).collect();
+            println!("process {} warned of:\n{}", self.pid(), lines.join("\n"));
+        }
     }
 }
 
