@@ -21,6 +21,7 @@ use crate::{
         connection::{Connection, Narrowing, State, StateReason, Token},
         lifecycle::{self, Degraded, Verdict, judge},
         names::ConnectionName,
+        profile::Overlap,
         token::AccessToken,
     },
     seal::{Place, SealBroken},
@@ -36,8 +37,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use warm::{Found, WarmCopies};
 
-/// How long a caller without a deadline waits for a refresh.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a caller without a deadline waits for a refresh; flights end by themselves long before.
+const PATIENCE: Duration = Duration::from_hours(1);
 /// The same, while its present token would still do.
 const PATIENCE_WITH_TOKEN: Duration = Duration::from_secs(10);
 /// What is left of a caller's deadline for the answer itself.
@@ -120,7 +121,11 @@ impl Broker {
                 self.refresher.start(name, seen, Ask::Caller);
                 return self.hand(permit, wish, connection, store_lost).await;
             }
-            Verdict::RefreshElseServe => PATIENCE_WITH_TOKEN,
+            Verdict::RefreshElseServe => match connection.record.overlap() {
+                Overlap::OldAccessTokenSurvives => PATIENCE_WITH_TOKEN,
+                // It may be dead as soon as the request is out: nothing is served beside the exchange.
+                Overlap::Dies => PATIENCE,
+            },
             Verdict::RefreshFirst => PATIENCE,
             verdict @ (Verdict::Held { .. }
             | Verdict::TooLong { .. }

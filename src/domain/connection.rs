@@ -171,6 +171,11 @@ impl Connection {
         own.filter(|due| self.failures > 0 && store_now < *due)
     }
 
+    /// What a refresh does to the present access token.
+    pub fn overlap(&self) -> Overlap {
+        self.token.as_ref().map(|token| token.overlap).unwrap_or_default()
+    }
+
     /// The attempt that others must leave alone.
     pub fn live_attempt(&self, store_now: Timestamp) -> Option<&Attempt> {
         self.attempt.as_ref().filter(|attempt| store_now < attempt.lease_until)

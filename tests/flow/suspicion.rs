@@ -76,7 +76,10 @@ async fn an_answer_lost_on_the_way_ends_as_lost_rotation() {
     rig.a.ask().await.unwrap();
     rig.server.then([Say::Lost]);
     rig.a.schedule();
-    sleep(secs(50 * 60)).await;
+    sleep(secs(54 * 60)).await;
+    assert_eq!(rig.server.tries(), 2, "the next try waits until the access token has nearly run out");
+    assert_eq!(rig.a.ask().await.unwrap().degraded, Some(Degraded::GrantAtRisk));
+    sleep(secs(2 * 60)).await;
     let record = rig.record().await;
     assert_eq!(record.state, State::NeedsReauthorization);
     assert_eq!(record.reason.unwrap().reason, Reason::LostRotation);
