@@ -100,12 +100,15 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADERS_MAX)
+        // More are refused at once: a queue of callers would only make all of them late.
+        .layer(tower::load_shed::LoadShedLayer::new())
         .layer(tower::limit::GlobalConcurrencyLimitLayer::new(limits.concurrent_requests))
         .add_service(health_service)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
         .add_service(
-            TokenServiceServer::new(tokens::Tokens { broker, access }).max_decoding_message_size(size),
+            TokenServiceServer::new(tokens::Tokens { broker, access, longest: limits.request_timeout })
+                .max_decoding_message_size(size),
         )
         .add_service(
             ConnectionServiceServer::new(connections::Connections { admin: admin.clone() })
@@ -164,7 +167,9 @@ fn deleted(
     allow_missing: bool,
 ) -> Result<Response<()>, Status> {
     match outcome {
-        Err(AdminError::NotFound { .. }) if allow_missing => Ok(Response::new(())),
+        Err(AdminError::NotFound { name: missing, .. }) if allow_missing && missing == name.to_string() => {
+            Ok(Response::new(()))
+        }
         Ok(()) => Ok(Response::new(())),
         Err(err) => Err(errors::admin(name, err)),
     }

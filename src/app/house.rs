@@ -58,6 +58,13 @@ impl House {
     pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         seal::warm_up();
         let catalogue = Arc::new(catalogue(config)?);
+        for profile in
+            catalogue.iter().filter(|p| p.exchange_deadline() + LAST_RESERVE > config.shutdown.grace)
+        {
+            tracing::warn!(provider = %profile.name, exchange_s = profile.exchange_deadline().as_secs(),
+                grace_s = config.shutdown.grace.as_secs(),
+                "an exchange with this provider can outlast shutdown.grace: raise it, or a stop may lose an answer");
+        }
         let kek = FileKeyset::parse(config.keys.keyset.expose()).context("keyset file is not readable")?;
         let documents = documents(config, clock.clone()).await?;
         Self::over(config, documents, &kek, catalogue, clock).await
@@ -171,6 +178,8 @@ impl House {
         // Without callers the calls end at once: exchanges may take all of the grace period that is left.
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.grace);
         drain(&self.refresher, deadline - END_RESERVE).await;
+        // Also when the server ended by itself: nothing is refreshed by a process that serves nobody.
+        shutdown.cancel();
         background.cancel();
         tasks.wait().await;
         tracing::info!("stopped");

@@ -122,7 +122,8 @@ pub struct Listing<'a, R> {
 
 /// Changes with what callers can change, not with a refresh: read-modify-write survives those.
 pub fn etag(uid: Uuid, revision: u64) -> String {
-    format!("{:08x}-{revision}", uid.as_fields().0)
+    // The last half of a UUIDv7 is random; the first is the time, which neighbours share.
+    format!("{:08x}-{revision}", uid.as_u64_pair().1 & 0xffff_ffff)
 }
 
 /// An empty etag asks for no check.

@@ -166,6 +166,14 @@ impl Refresher {
         .await
     }
 
+    /// Finishes `work` in a task of its own, even if the caller goes away: half of it would leave a mess.
+    pub async fn finished<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, RefreshError> {
+        self.parts.tasks.spawn(work).await.map_err(|_| RefreshError::Lost)
+    }
+
     /// Starts no exchange any more, and waits until none is under way.
     pub async fn drain(&self) {
         self.parts.stopping.cancel();

@@ -24,6 +24,8 @@ pub enum Ask {
     Caller,
     /// A person: whatever the record says, unless it is revoked or somebody is at it.
     Operator,
+    /// Who revokes, and needs a living access token for that: even of a connection that is switched off.
+    Revocation,
     /// The creator of the connection, who holds the one-time credential.
     Bootstrap,
 }
@@ -111,7 +113,9 @@ pub fn claim(
     now: Moment,
 ) -> Claiming {
     match (connection.state, ask) {
-        (State::Pending | State::Active, _) | (State::NeedsReauthorization, Ask::Operator) => {}
+        (State::Pending | State::Active, _)
+        | (State::NeedsReauthorization, Ask::Operator | Ask::Revocation)
+        | (State::Disabled | State::Revoking, Ask::Revocation) => {}
         (State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked, _) => {
             return Claiming::Ended(connection.state);
         }
@@ -125,7 +129,7 @@ pub fn claim(
     let held = match ask {
         Ask::Scheduler => connection.due.filter(|due| now.store < *due),
         Ask::Caller => connection.held_until(now.store),
-        Ask::Operator | Ask::Bootstrap => None,
+        Ask::Operator | Ask::Revocation | Ask::Bootstrap => None,
     };
     if let Some(until) = held {
         return Claiming::Held { until };
@@ -165,8 +169,9 @@ pub fn commit(connection: &Connection, renewal: &Renewal, now: Moment) -> Commit
         return Committing::Settled;
     }
     match connection.state {
-        State::Revoking | State::Revoked => return Committing::Orphaned,
-        State::Pending | State::Active | State::NeedsReauthorization | State::Disabled => {}
+        State::Revoked => return Committing::Orphaned,
+        // While it is being revoked, the newest token is the one to revoke with.
+        State::Pending | State::Active | State::NeedsReauthorization | State::Disabled | State::Revoking => {}
     }
     if connection.family != renewal.seen.family {
         return Committing::Orphaned;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{self, connection_service_server::ConnectionService},
     broker::admin::{
-        Admin, Listing,
+        Admin, AdminError, Listing,
         connections::{ConnectionPatch, NewConnection, Revoking},
         new_id,
     },
@@ -66,6 +66,14 @@ fn field(c: &Connection, path: &str) -> Value {
 }
 
 impl Connections {
+    /// What takes more than one write is finished even when the caller hangs up or its deadline passes.
+    async fn finished<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, AdminError>> + Send + 'static,
+    ) -> Result<T, AdminError> {
+        self.admin.refresher.finished(work).await?
+    }
+
     fn answer(&self, connection: &Connection) -> Response<api::Connection> {
         Response::new(to::connection(connection, self.admin.ledger.now()))
     }
@@ -97,7 +105,8 @@ impl ConnectionService for Connections {
             grant: from::grant(request.grant)?,
         };
         let name = new.name.clone();
-        let created = self.admin.create_connection(new).await;
+        let admin = self.admin.clone();
+        let created = self.finished(async move { admin.create_connection(new).await }).await;
         created.map(|made| self.answer(&made)).map_err(|err| errors::admin(&name, err))
     }
 
@@ -162,7 +171,9 @@ impl ConnectionService for Connections {
         let request = request.into_inner();
         let name: ConnectionName = from::name("name", &request.name)?;
         let revoking = if request.skip_revocation { Revoking::Skipped } else { Revoking::First };
-        let deleted = self.admin.delete_connection(&name, &request.etag, revoking).await;
+        let (admin, this) = (self.admin.clone(), name.clone());
+        let work = async move { admin.delete_connection(&this, &request.etag, revoking).await };
+        let deleted = self.finished(work).await;
         super::deleted(&name, deleted, request.allow_missing)
     }
 
@@ -182,7 +193,8 @@ impl ConnectionService for Connections {
         let name: ConnectionName = from::name("name", &request.name)?;
         match request.completion {
             Some(Completion::Grant(grant)) => {
-                let again = self.admin.authorize_again(&name, from::grant(Some(grant))?).await;
+                let (admin, grant, this) = (self.admin.clone(), from::grant(Some(grant))?, name.clone());
+                let again = self.finished(async move { admin.authorize_again(&this, grant).await }).await;
                 again.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
             }
             Some(Completion::AuthorizationCode(_) | Completion::DeviceCode(_) | Completion::Otp(_)) => {
@@ -227,7 +239,8 @@ impl ConnectionService for Connections {
     ) -> Result<Response<api::Connection>, Status> {
         let request = request.into_inner();
         let name: ConnectionName = from::name("name", &request.name)?;
-        let revoked = self.admin.revoke_connection(&name, &request.etag).await;
+        let (admin, this) = (self.admin.clone(), name.clone());
+        let revoked = self.finished(async move { admin.revoke_connection(&this, &request.etag).await }).await;
         revoked.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
 

@@ -52,7 +52,7 @@ pub fn name<N: FromStr<Err = NameError>>(field: &str, text: &str) -> Result<N, P
 
 pub fn timestamp(at: &prost_types::Timestamp) -> Timestamp {
     let millis = u64::try_from(at.seconds).unwrap_or(0).saturating_mul(1000);
-    Timestamp(millis + u64::try_from(at.nanos / 1_000_000).unwrap_or(0))
+    Timestamp(millis.saturating_add(u64::try_from(at.nanos / 1_000_000).unwrap_or(0)))
 }
 
 pub fn min_lifetime(given: Option<prost_types::Duration>) -> Result<Option<Duration>, Problem> {

@@ -8,13 +8,15 @@ use crate::{
     domain::names::ConnectionName,
     grpc::problem::Problem,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 pub struct Tokens {
     pub broker: Arc<Broker>,
     pub access: Arc<Access>,
+    /// Longest that a call may take.
+    pub longest: Duration,
 }
 
 #[tonic::async_trait]
@@ -25,7 +27,8 @@ impl TokenService for Tokens {
         &self,
         request: Request<api::GetTokenRequest>,
     ) -> Result<Response<api::Token>, Status> {
-        let deadline = from::deadline(request.metadata()).map(|left| Instant::now() + left);
+        let left = from::deadline(request.metadata()).map_or(self.longest, |left| left.min(self.longest));
+        let deadline = Some(Instant::now() + left);
         let request = request.into_inner();
         let name: ConnectionName = from::name("name", &request.name)?;
         if !request.audience.is_empty() {

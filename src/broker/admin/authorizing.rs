@@ -13,10 +13,7 @@ use crate::{
         connection::{Connection, State},
         names::ConnectionName,
     },
-    store::{
-        Room,
-        ledger::{Loaded, Wrote},
-    },
+    store::{Room, ledger::Wrote},
 };
 
 impl Admin {
@@ -64,10 +61,17 @@ impl Admin {
                 Ok(renewed.record.clone())
             }
             Err(RefreshError::Failed(failure)) => {
-                self.bring_back(&before, &next).await?;
+                // A refresh token that may have been used, and may be good, is kept and tried again.
+                if failure.leaves_open() && next.refresh_token.is_some() {
+                    return Ok(self.connection(name).await?.record);
+                }
+                self.bring_back(&before.record, &next).await?;
                 Err(AdminError::GrantRefused { grant: next.grant, failure })
             }
-            Err(err) => Err(err.into()),
+            Err(err) => {
+                self.bring_back(&before.record, &next).await?;
+                Err(err.into())
+            }
         }
     }
 
@@ -81,6 +85,7 @@ impl Admin {
             reason: None,
             before: None,
             family: self.new_uid(),
+            scopes: Vec::new(),
             refresh_token: None,
             previous_refresh_token: None,
             refresh_expires_at: None,
@@ -94,15 +99,22 @@ impl Admin {
         }
     }
 
-    /// Unless an answer came after all.
-    async fn bring_back(&self, before: &Loaded<Connection>, next: &Connection) -> Result<(), AdminError> {
-        let name = &before.record.name;
+    /// What was emptied, and nothing else: unless an answer came after all, or somebody ended the connection.
+    async fn bring_back(&self, before: &Connection, next: &Connection) -> Result<(), AdminError> {
+        let name = &before.name;
         let restored = self.ledger.amend(
             name,
             || missing(name),
             |record: &mut Connection, _| {
-                if record.seen() == next.seen() {
-                    *record = Connection { revision: record.revision + 1, ..before.record.clone() };
+                if record.seen() == next.seen() && record.state == State::Pending {
+                    let before = before.clone();
+                    *record = Connection {
+                        revision: record.revision + 1,
+                        labels: record.labels.clone(),
+                        requested_scopes: record.requested_scopes.clone(),
+                        narrowing: record.narrowing,
+                        ..before
+                    };
                 }
                 Ok::<(), AdminError>(())
             },

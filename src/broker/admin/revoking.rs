@@ -90,25 +90,27 @@ impl Admin {
     async fn usable(&self, mut loaded: Loaded<Connection>, profile: &Profile) -> Result<Left, AdminError> {
         let name = loaded.record.name.clone();
         for _ in 0..WAITS_MAX {
-            let now = self.ledger.now();
             let bell = self.bells.listen(&name);
+            let mut rung = std::pin::pin!(bell.notified());
+            rung.as_mut().enable();
+            loaded = self.connection(&name).await?;
+            let now = self.ledger.now();
             if let Some(attempt) = loaded.record.live_attempt(now.store) {
                 let left = now.store.until(attempt.lease_until);
-                drop(tokio::time::timeout(left, bell.notified()).await);
-                loaded = self.connection(&name).await?;
+                drop(tokio::time::timeout(left, rung).await);
                 continue;
             }
-            let living =
-                loaded.record.token.as_ref().is_some_and(|token| now.here.plus(USABLE) < token.expires_at);
-            let renewable =
-                matches!(loaded.record.state, State::Pending | State::Active | State::NeedsReauthorization);
+            let token = loaded.record.token.as_ref();
+            let living = token.is_some_and(|token| now.here.plus(USABLE) < token.expires_at);
             match profile.revocation {
-                Kind::ConcurDelete if !living && renewable => {}
-                Kind::ConcurDelete | Kind::Rfc7009 | Kind::None => break,
+                // Nobody to ask: forgetting is all that can be done.
+                Kind::None => return Ok(Left::Nothing),
+                Kind::ConcurDelete if !living => {}
+                Kind::ConcurDelete | Kind::Rfc7009 => return Ok(Left::Something),
             }
-            match self.refresher.refreshed(&name, loaded.record.seen(), Ask::Operator).await {
-                Ok(renewed) => loaded = (*renewed).clone(),
-                // The provider has forgotten it already.
+            match self.refresher.refreshed(&name, loaded.record.seen(), Ask::Revocation).await {
+                Ok(_) => {}
+                // The provider has forgotten it already, or there is nothing that it could be asked with.
                 Err(RefreshError::Failed(failure)) if failure.class == Class::Suspect => {
                     return Ok(Left::Nothing);
                 }

@@ -76,9 +76,14 @@ impl Admin {
 
     /// An empty tenant goes at once, its keys with it.
     pub async fn delete_tenant(&self, name: &TenantName, given_etag: &str) -> Result<Tenant, AdminError> {
-        let loaded = self.tenant(name).await?;
-        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
         let owner = Owner::Tenant(name.clone());
+        let found = self.tenant(name).await;
+        if let Err(AdminError::NotFound { .. }) = &found {
+            // Keys that a broken-off delete left behind must not come to life with a new tenant of this name.
+            self.keys.destroy(&owner).await?;
+        }
+        let loaded = found?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
         self.nothing_left::<Connection>(CONNECTIONS, &owner).await?;
         self.nothing_left::<Client>(CLIENTS, &owner).await?;
         match self.ledger.delete(&loaded).await? {

@@ -189,7 +189,7 @@ impl Parts {
 const fn obeys_holds(ask: Ask) -> bool {
     match ask {
         Ask::Scheduler | Ask::Caller => true,
-        Ask::Operator | Ask::Bootstrap => false,
+        Ask::Operator | Ask::Revocation | Ask::Bootstrap => false,
     }
 }
 

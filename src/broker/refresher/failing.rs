@@ -3,6 +3,7 @@
 
 use super::{COMMIT_PAUSE, Parts, RefreshError, exchange::Prepared};
 use crate::{
+    clock::Timestamp,
     domain::{
         client::{Client, Ending, Hold},
         connection::{Connection, LastFailure, State},
@@ -34,7 +35,10 @@ impl Parts {
             self.hold_client(&prepared.client, &failure).await;
         }
         let failure = self.end_or_freeze(claim, &prepared.client, failure).await;
-        self.write_failure(claim, prepared, &failure).await.map(|()| failure)
+        let due = self.write_failure(claim, prepared, &failure).await?;
+        // Who is told of the failure is told when the next try is.
+        let now = self.ledger.now().store;
+        Ok(Failure { retry_after: due.map(|due| now.until(due)).or(failure.retry_after), ..failure })
     }
 
     /// Before a grant ends: is it one, or are it all of the client's? A crowd is one incident of the client: nothing
@@ -76,16 +80,15 @@ impl Parts {
         claim: &Claim,
         prepared: &Prepared,
         failure: &Failure,
-    ) -> Result<(), RefreshError> {
+    ) -> Result<Option<Timestamp>, RefreshError> {
         let mut pause = COMMIT_PAUSE;
         for turn in 0..FAIL_TRIES {
             let watch = self.warm.watch(&claim.connection().name);
             match self.ledger.fail(claim, failure, &prepared.profile).await {
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(None),
                 Ok(Some(loaded)) => {
                     told_of_failure(&loaded.record, failure);
-                    self.kept(watch, loaded);
-                    return Ok(());
+                    return Ok(self.kept(watch, loaded).record.due);
                 }
                 Err(StoreError::Unavailable { .. }) => {}
                 Err(err) => return Err(err.into()),
@@ -95,7 +98,7 @@ impl Parts {
         }
         tracing::warn!(connection = %claim.connection().name, detail = failure.detail,
             "a failed exchange could not be written down; its lease ends by itself");
-        Ok(())
+        Ok(None)
     }
 
     /// The client is refused by its provider: the connection waits with it, and is not looked at until then.
