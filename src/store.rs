@@ -107,8 +107,11 @@ pub enum Notice {
     Changed { key: Key, version: Version },
     /// This document is gone. Made anew, it counts from 1 again, so no version could say it.
     Deleted { key: Key },
+    /// Nothing is heard for now, as the connection is broken: nothing remembered can be trusted until the next
+    /// `Gap` says that the feed hears again.
+    Deaf,
     /// Notices may have been lost: everything remembered must be looked at again before it is trusted.
-    /// Always the first notice of a feed, again when its connection breaks, and after each reconnect.
+    /// Always the first notice of a feed, and again after each reconnect.
     Gap,
 }
 

@@ -141,8 +141,7 @@ impl Admin {
         let (mut items, mut after, mut looked) = (Vec::new(), listing.after, 0);
         loop {
             let found = self.ledger.list::<R>(&prefix, after.as_ref(), STEP).await?;
-            let last = found.len() < STEP;
-            for loaded in found {
+            for loaded in found.items {
                 after = Some(R::key_of(loaded.record.name())?);
                 looked += 1;
                 if (listing.keep)(&loaded.record) {
@@ -152,8 +151,9 @@ impl Admin {
                     return Ok(Page { items, next: after });
                 }
             }
-            if last {
-                return Ok(Page { items, next: None });
+            match found.next {
+                Some(next) => after = Some(next),
+                None => return Ok(Page { items, next: None }),
             }
         }
     }

@@ -34,6 +34,7 @@ impl Follower {
                         self.bells.ring(&name);
                     }
                 }
+                Some(Notice::Deaf) => self.warm.deaf(),
                 Some(Notice::Gap) => {
                     self.warm.doubt_all();
                     self.bells.ring_all();

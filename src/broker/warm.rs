@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -23,6 +23,8 @@ pub struct WarmCopies {
     copies: Cache<ConnectionName, Arc<Copy>>,
     /// Raised whenever changes may have been missed. Copies of an older epoch are in doubt.
     epoch: AtomicU64,
+    /// No news comes in at all: every copy is in doubt, whatever its epoch.
+    deaf: AtomicBool,
     /// Counts the news of each stripe of names: what was loaded while there was news is not kept.
     news: Box<[AtomicU64]>,
     hasher: RandomState,
@@ -56,6 +58,7 @@ impl Default for WarmCopies {
         Self {
             copies: Cache::new(COPIES_MAX),
             epoch: AtomicU64::new(0),
+            deaf: AtomicBool::new(false),
             news: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
@@ -65,7 +68,8 @@ impl Default for WarmCopies {
 impl WarmCopies {
     pub fn get(&self, name: &ConnectionName) -> Found {
         let Some(copy) = self.copies.get(name) else { return Found::Nothing };
-        let current = copy.epoch == self.epoch.load(Ordering::Acquire)
+        let current = !self.deaf.load(Ordering::Acquire)
+            && copy.epoch == self.epoch.load(Ordering::Acquire)
             && copy.told.load(Ordering::Acquire) <= copy.loaded.version.0;
         if current { Found::Current(copy.loaded.clone()) } else { Found::Doubtful(copy.loaded.clone()) }
     }
@@ -106,9 +110,15 @@ impl WarmCopies {
         self.copies.remove(name);
     }
 
-    /// Changes may have been missed: every copy is in doubt.
+    /// Nothing is heard until the next [`doubt_all`](Self::doubt_all).
+    pub fn deaf(&self) {
+        self.deaf.store(true, Ordering::Release);
+    }
+
+    /// News comes in, and some may have been missed: every copy from before is in doubt.
     pub fn doubt_all(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.deaf.store(false, Ordering::Release);
     }
 
     fn doubt(&self, name: &ConnectionName) {

@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{
         client::Client,
+        lifecycle::Moment,
         names::{ClientName, Id, Owner},
         profile::GrantKind,
     },
@@ -31,15 +32,19 @@ const FIELDS: Fields = &[
     ("provider", Type::Text),
     ("client_id", Type::Text),
     ("environment", Type::Text),
+    ("auth_method", Type::Text),
+    ("hold", Type::Text),
     ("create_time", Type::Time),
     ("update_time", Type::Time),
 ];
 
-fn field(c: &Client, path: &str) -> Value {
+fn field(c: &Client, path: &str, now: Moment) -> Value {
     match path {
+        "hold" => c.held(now.store).map_or(Value::Unset, |_| Value::Text(String::new())),
         "provider" => Value::Text(c.provider.to_string()),
         "client_id" => Value::Text(c.client_id.clone()),
         "environment" => Value::Text(c.environment.word().to_uppercase()),
+        "auth_method" => Value::Text(c.auth.word().to_uppercase()),
         "create_time" => Value::Time(c.created_at),
         "update_time" => Value::Time(c.updated_at),
         _ => Value::Unset,
@@ -103,11 +108,15 @@ impl ClientService for Clients {
             parent => Some(from::name::<Owner>("parent", parent)?),
         };
         let filter = Filter::parse(&request.filter, FIELDS)?;
+        let now = self.admin.ledger.now();
         let listing = Listing {
             owner: owner.as_ref(),
             after: from::page_token(&request.page_token)?,
             limit: from::page_size(request.page_size)?,
-            keep: &|client: &Client| filter.matches(|path| field(client, path)),
+            keep: &|client: &Client| {
+                let asked = owner.is_some() || client.name.owner != Owner::Platform;
+                asked && filter.matches(|path| field(client, path, now))
+            },
         };
         let page = self.admin.clients(listing).await.map_err(|err| errors::admin(&request.parent, err))?;
         let now = self.admin.ledger.now();

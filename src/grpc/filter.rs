@@ -99,10 +99,12 @@ fn condition(text: &str, fields: Fields) -> Result<(Condition, &str), String> {
         .ok_or_else(|| format!("expected =, !=, <, > or : after `{path}`"))?;
     let (value, rest) = value(rest.trim_start())?;
     if operator == ":" {
-        return match path {
-            "labels" => Ok((Condition { path: format!("labels.{value}"), test: Test::Has(value) }, rest)),
-            _ => Err("`:` asks for a label: write labels:NAME".into()),
+        let path = match (path, value.as_str()) {
+            ("labels", label) => format!("labels.{label}"),
+            (path, "*") if fields.iter().any(|(name, _)| *name == path) => path.to_owned(),
+            _ => return Err("`:` asks whether something is set: write labels:NAME or FIELD:*".into()),
         };
+        return Ok((Condition { path, test: Test::Has(value) }, rest));
     }
     let kind = if path.strip_prefix("labels.").is_some_and(|label| !label.is_empty()) {
         Type::Text
@@ -169,6 +171,7 @@ mod tests {
             ("state = \"ACTIVE\" AND labels.team = \"pay roll\"", true),
             ("labels:team", true),
             ("labels:other", false),
+            ("state:*", true),
             ("labels.other != x", true),
             ("labels.other = x", false),
             ("create_time < \"2027-02-01T00:00:00Z\"", true),

@@ -57,6 +57,14 @@ pub struct Loaded<R> {
     format: u32,
 }
 
+/// A part of a list.
+#[derive(Debug)]
+pub struct Listed<R> {
+    pub items: Vec<Loaded<R>>,
+    /// Where the next part begins; `None` at the end.
+    pub next: Option<Key>,
+}
+
 /// How a typed conditional write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrote {
@@ -206,22 +214,48 @@ impl Ledger {
         Err(contended::<R>(name).into())
     }
 
-    /// Records whose key begins with `prefix`, after a name, in the order of their keys.
+    /// Records whose key begins with `prefix`, after a key, in the order of their keys. What cannot be read is said in
+    /// the log and passed over: one broken record must not hide all others.
     pub async fn list<R: Record>(
         &self,
         prefix: &str,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Loaded<R>>, StoreError> {
-        let mut found = Vec::new();
-        for document in self.documents.scan(prefix, after, limit).await? {
-            let name = R::name_of(&document.key).ok_or_else(|| StoreError::Broken {
-                key: document.key.to_string(),
-                cause: "key is not a name of its kind".into(),
-            })?;
-            found.push(self.open(&name, &document).await?);
+    ) -> Result<Listed<R>, StoreError> {
+        let documents = self.documents.scan(prefix, after, limit).await?;
+        let next = documents.last().filter(|_| documents.len() == limit).map(|last| last.key.clone());
+        let mut items = Vec::with_capacity(documents.len());
+        for document in &documents {
+            match self.open_found(document).await {
+                Ok(loaded) => items.push(loaded),
+                Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
+                Err(err) => tracing::error!(cause = %err, "stored record is left out of a list"),
+            }
         }
-        Ok(found)
+        Ok(Listed { items, next })
+    }
+
+    async fn open_found<R: Record>(&self, document: &Document) -> Result<Loaded<R>, StoreError> {
+        let name = R::name_of(&document.key).ok_or_else(|| StoreError::Broken {
+            key: document.key.to_string(),
+            cause: "key is not a name of its kind".into(),
+        })?;
+        self.open(&name, document).await
+    }
+
+    /// The first key that begins with `prefix`, whether or not its record can be read.
+    pub async fn first(&self, prefix: &str) -> Result<Option<Key>, StoreError> {
+        Ok(self.documents.scan(prefix, None, 1).await?.pop().map(|document| document.key))
+    }
+
+    /// Removes a record that cannot be read, at whatever version it is.
+    pub async fn purge<R: Record>(&self, name: &R::Name) -> Result<(), StoreError> {
+        let key = R::key_of(name)?;
+        if let Some(document) = self.dated(self.documents.read(&key).await?) {
+            let expect = Expect::At(document.version);
+            self.swap(Change { key, expect, then: Then::Delete, room: Room::Forced }).await?;
+        }
+        Ok(())
     }
 
     /// Asks for the right to spend a connection's grant. `attempt` becomes the open one if it is granted.

@@ -138,7 +138,7 @@ async fn heard_of_each(feed: &mut Box<dyn Feed>, count: usize) -> Vec<Notice> {
     }
     notices.sort_by_key(|notice| match notice {
         Notice::Changed { key, .. } | Notice::Deleted { key } => Some(key.clone()),
-        Notice::Gap => None,
+        Notice::Gap | Notice::Deaf => None,
     });
     notices
 }

@@ -43,7 +43,18 @@ impl Admin {
         if let Owner::Tenant(tenant) = &new.name.owner {
             self.tenant(tenant).await?;
         }
-        let auth = self.auth_of(&new)?;
+        let auth = self.auth_of(&new.provider, new.auth)?;
+        match (auth, &new.secret) {
+            (ClientAuth::None, Some(_)) => {
+                let problem = "is not used with auth_method none: leave it out".into();
+                return Err(AdminError::Invalid { field: "client_secret", problem });
+            }
+            (ClientAuth::None, None) | (_, Some(_)) => {}
+            (auth, None) => {
+                let problem = format!("is needed for {auth}");
+                return Err(AdminError::Invalid { field: "client_secret", problem });
+            }
+        }
         let now = self.clock.now();
         let mut client = Client {
             uid: self.new_uid(),
@@ -73,41 +84,28 @@ impl Admin {
         }
     }
 
-    /// The provider must offer the method, and a method with a secret needs one.
-    fn auth_of(&self, new: &NewClient) -> Result<ClientAuth, AdminError> {
+    /// The provider must offer the method, and this version must have it. Without a wish, the provider's first.
+    fn auth_of(&self, provider: &ProviderName, wanted: Option<ClientAuth>) -> Result<ClientAuth, AdminError> {
         let profile = self
             .catalogue
-            .get(&new.provider)
-            .ok_or_else(|| AdminError::NotFound { kind: Kind::Provider, name: new.provider.to_string() })?;
+            .get(provider)
+            .ok_or_else(|| AdminError::NotFound { kind: Kind::Provider, name: provider.to_string() })?;
         let offered = || profile.client_auth.iter().map(|auth| auth.word()).collect::<Vec<_>>().join(", ");
-        let auth = match (new.auth, profile.client_auth.first()) {
+        let refused = |problem| Err(AdminError::Invalid { field: "client.auth_method", problem });
+        let auth = match (wanted, profile.client_auth.first()) {
             (Some(auth), _) if profile.client_auth.contains(&auth) => auth,
             (None, Some(first)) => *first,
             (Some(_), _) | (None, None) => {
-                let problem = format!("is not offered by {}, which takes: {}", new.provider, offered());
-                return Err(AdminError::Invalid { field: "client.auth_method", problem });
+                return refused(format!("is not offered by {provider}, which takes: {}", offered()));
             }
         };
-        match (auth, &new.secret) {
-            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, Some(_))
-            | (ClientAuth::None, None) => Ok(auth),
-            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, None) => {
-                let problem = format!("is needed for {auth}");
-                Err(AdminError::Invalid { field: "client_secret", problem })
-            }
-            (ClientAuth::None, Some(_)) => {
-                let problem = "is not used with auth_method none: leave it out".into();
-                Err(AdminError::Invalid { field: "client_secret", problem })
-            }
-            (
-                ClientAuth::ClientSecretJwt
-                | ClientAuth::PrivateKeyJwt
-                | ClientAuth::TlsClientAuth
-                | ClientAuth::SelfSignedTlsClientAuth,
-                _,
-            ) => {
-                let problem = format!("{auth} is not implemented yet; use one of: {}", offered());
-                Err(AdminError::Invalid { field: "client.auth_method", problem })
+        match auth {
+            ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost | ClientAuth::None => Ok(auth),
+            ClientAuth::ClientSecretJwt
+            | ClientAuth::PrivateKeyJwt
+            | ClientAuth::TlsClientAuth
+            | ClientAuth::SelfSignedTlsClientAuth => {
+                refused(format!("{auth} is not implemented yet; use one of: {}", offered()))
             }
         }
     }
@@ -131,6 +129,9 @@ impl Admin {
     }
 
     pub async fn clients(&self, listing: Listing<'_, Client>) -> Result<Page<Client>, AdminError> {
+        if let Some(Owner::Tenant(tenant)) = listing.owner {
+            self.tenant(tenant).await?;
+        }
         self.page(CLIENTS, listing).await
     }
 
@@ -140,6 +141,10 @@ impl Admin {
         given_etag: &str,
         patch: &ClientPatch,
     ) -> Result<Client, AdminError> {
+        if let Some(auth) = patch.auth {
+            let provider = self.client(name).await?.record.provider;
+            self.auth_of(&provider, Some(auth))?;
+        }
         self.amend_client(name, given_etag, |client, now| {
             if let Some(client_id) = &patch.client_id {
                 client.client_id.clone_from(client_id);
@@ -219,14 +224,12 @@ impl Admin {
         let (prefix, mut after) = (prefix(CONNECTIONS, owner), None);
         loop {
             let found = self.ledger.list::<Connection>(&prefix, after.as_ref(), super::STEP).await?;
-            if let Some(user) = found.iter().find(|loaded| loaded.record.client == *name) {
+            if let Some(user) = found.items.iter().find(|loaded| loaded.record.client == *name) {
                 return Ok(Some(user.record.name.to_string()));
             }
-            match found.last() {
-                Some(last) if found.len() == super::STEP => {
-                    after = Some(<Connection as crate::store::records::Record>::key_of(&last.record.name)?);
-                }
-                _ => return Ok(None),
+            match found.next {
+                Some(next) => after = Some(next),
+                None => return Ok(None),
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     provider::Grant,
     store::{
+        StoreError,
         ledger::{Loaded, Wrote},
         records::CONNECTIONS,
     },
@@ -289,7 +290,17 @@ impl Admin {
         given_etag: &str,
         revoking: Revoking,
     ) -> Result<(), AdminError> {
-        let loaded = self.connection(name).await?;
+        let loaded = match (self.connection(name).await, revoking) {
+            // What cannot be read cannot be revoked, and must not stay for ever.
+            (
+                Err(AdminError::Store(StoreError::Forged { .. } | StoreError::Broken { .. })),
+                Revoking::Skipped,
+            ) => {
+                tracing::warn!(connection = %name, "connection whose record cannot be read is deleted");
+                return Ok(self.ledger.purge::<Connection>(name).await?);
+            }
+            (loaded, _) => loaded?,
+        };
         check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
         match (revoking, loaded.record.state) {
             (Revoking::First, State::Revoked) | (Revoking::Skipped, _) => {}

@@ -3,8 +3,7 @@
 use super::{Admin, AdminError, Kind, Listing, Page, check_etag};
 use crate::{
     domain::{
-        client::{Client, Tenant},
-        connection::Connection,
+        client::Tenant,
         names::{Owner, TenantName},
     },
     store::{
@@ -84,8 +83,8 @@ impl Admin {
         }
         let loaded = found?;
         check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
-        self.nothing_left::<Connection>(CONNECTIONS, &owner).await?;
-        self.nothing_left::<Client>(CLIENTS, &owner).await?;
+        self.nothing_left(CONNECTIONS, &owner).await?;
+        self.nothing_left(CLIENTS, &owner).await?;
         match self.ledger.delete(&loaded).await? {
             Wrote::Done(_) => {
                 self.keys.destroy(&owner).await?;
@@ -96,11 +95,9 @@ impl Admin {
         }
     }
 
-    async fn nothing_left<R: Record>(&self, kind: &str, owner: &Owner) -> Result<(), AdminError> {
-        match self.ledger.list::<R>(&prefix(kind, Some(owner)), None, 1).await?.first() {
-            Some(child) => {
-                Err(AdminError::NotEmpty { name: owner.to_string(), child: child.record.name().to_string() })
-            }
+    async fn nothing_left(&self, kind: &str, owner: &Owner) -> Result<(), AdminError> {
+        match self.ledger.first(&prefix(kind, Some(owner))).await? {
+            Some(child) => Err(AdminError::NotEmpty { name: owner.to_string(), child: child.to_string() }),
             None => Ok(()),
         }
     }

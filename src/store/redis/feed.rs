@@ -88,7 +88,7 @@ impl Feed for RedisFeed {
 impl Listener {
     /// Connects, or reads once. Errors show as a line that is gone: the next round makes a new one.
     async fn round(mut self) -> (Self, Vec<Notice>) {
-        let lost = if self.line.is_some() { vec![Notice::Gap] } else { Vec::new() };
+        let lost = if self.line.is_some() { vec![Notice::Deaf] } else { Vec::new() };
         let result = match self.line.take() {
             None => self.connect().await.map(|line| (line, vec![Notice::Gap])),
             Some(mut line) => match line.listen(&self.dialer, &self.streams).await {
