@@ -27,7 +27,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
     ("audit", &["access", "domain"]),
     ("seal", &["clock::Timestamp", "domain"]),
-    // The store never sees what is sealed. No claim, no exchange.
+    // The store never sees what is sealed, nor what seals. No claim, no exchange.
     ("store", &["clock", "domain"]),
     ("provider", &["clock", "domain", "store::claim"]),
     // The one room that knows the whole story, but not where it is kept and how it is sent.
@@ -62,7 +62,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store::Version",
             "store::claim",
             "store::ledger",
-            "store::record", // keys.rs alone: key chains have no type of their own in the store yet
+            "store::record", // keys.rs alone: the store may not see key chains, so it cannot write them down
             "store::records",
         ],
     ),
