@@ -1,10 +1,6 @@
 //! Reads sources as far as the house rules need it: the files, a file without its tests and comments, its imports.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Folders that are installed or built, not written.
 const NOT_OURS: &[&str] = &["target", "node_modules", "__pycache__"];
@@ -26,7 +22,7 @@ pub(crate) fn text_files() -> Vec<Source> {
 pub(crate) fn code_files(path: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = below(&root.join(path));
-    files.retain(|file| file.name.ends_with(".rs"));
+    files.retain(|file| Path::new(&file.name).extension().is_some_and(|end| end == "rs"));
     let tests: BTreeSet<String> = files.iter().flat_map(Source::test_modules).collect();
     files.retain(|file| {
         let stem = file.name.trim_end_matches(".rs");
@@ -42,7 +38,9 @@ fn below(path: &Path) -> Vec<Source> {
     let mut left = vec![path.to_owned()];
     while let Some(path) = left.pop() {
         if path.is_dir() {
-            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(is_ours));
+            left.extend(
+                fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| is_ours(path)),
+            );
         } else if let Ok(text) = fs::read_to_string(&path) {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
             found.push(Source { name, text });
@@ -52,7 +50,7 @@ fn below(path: &Path) -> Vec<Source> {
     found
 }
 
-fn is_ours(path: &PathBuf) -> bool {
+fn is_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
     let hidden = name.starts_with('.') && path.is_dir() && !HIDDEN.contains(&name);
     !hidden && !NOT_OURS.contains(&name) && name != ".git"
@@ -73,9 +71,9 @@ impl Source {
     /// Its code up to the unit tests, without comments. Strings stay: nothing in them looks like an import.
     pub(crate) fn code(&self) -> String {
         let tests = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
-        let lines = self.text[..tests].lines().map(|line| match line.trim_start().starts_with("//") {
-            true => "",
-            false => line.split(" // ").next().unwrap_or_default(),
+        let lines = self.text[..tests].lines().map(|line| {
+            let code = line.split(" // ").next().unwrap_or_default();
+            if code.trim_start().starts_with("//") { "" } else { code }
         });
         lines.fold(String::new(), |code, line| code + line + "\n")
     }
