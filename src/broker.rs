@@ -154,12 +154,11 @@ impl Broker {
         match (verdict, waited) {
             (Verdict::Serve | Verdict::ServeAndRefresh | Verdict::RefreshElseServe, waited) => {
                 let besides = match waited {
-                    Waited::Renewed => None,
                     Waited::Slow => Some(Degraded::RefreshSlow),
                     Waited::Failed(RefreshError::Store(
                         StoreError::Unavailable { .. } | StoreError::Full,
                     )) => Some(Degraded::StoreUnavailable),
-                    Waited::Failed(_) => None,
+                    Waited::Renewed | Waited::Failed(_) => None,
                 };
                 self.hand(permit, wish, connection, besides).await
             }

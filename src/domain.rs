@@ -6,6 +6,8 @@ pub mod connection;
 pub mod failure;
 pub mod lifecycle;
 pub mod names;
+pub mod operator;
+pub mod pauses;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod samples;

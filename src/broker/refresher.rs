@@ -266,14 +266,13 @@ impl Parts {
 
             let watch = self.warm.watch(name);
             let mut prepared = self.prepare(name, ask).await?;
-            let slot = match self.slots.try_acquire(&prepared.profile.name) {
-                Some(slot) => Some(slot),
-                None => {
-                    let slot = self.waited_slot(&prepared.profile.name).await;
-                    // Much may have happened while this one stood in line.
-                    prepared = self.prepare(name, ask).await?;
-                    slot
-                }
+            let slot = if let Some(slot) = self.slots.try_acquire(&prepared.profile.name) {
+                Some(slot)
+            } else {
+                let slot = self.waited_slot(&prepared.profile.name).await;
+                // Much may have happened while this one stood in line.
+                prepared = self.prepare(name, ask).await?;
+                slot
             };
             if self.stopping.is_cancelled() {
                 return Err(RefreshError::Stopping);

@@ -8,6 +8,7 @@ use super::{
     connection::{Attempt, Before, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
+    pauses::{pause, put_off},
     profile::{GrantKind, Profile, Reuse, Rotation},
     token::{PreviousRefreshToken, RefreshToken, Sealed},
 };
@@ -96,14 +97,6 @@ pub enum Failing {
 pub const CONFIRM_APART: Duration = Duration::from_secs(2);
 /// An exchange that failed once is confirmed after this long.
 const CONFIRM_AFTER: Duration = Duration::from_millis(3500);
-/// The first pause after a failure; it doubles from there.
-const PAUSE_FIRST: Duration = Duration::from_secs(2);
-/// The longest pause after what a person has to mend.
-const PAUSE_MOST_CONFIGURATION: Duration = Duration::from_mins(15);
-const PAUSE_FIRST_CONFIGURATION: Duration = Duration::from_secs(30);
-/// The longest `Retry-After` that is honoured.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-
 pub fn claim(
     connection: &Connection,
     seen: Seen,
@@ -260,34 +253,6 @@ pub fn fail(
     Failing::Write(Box::new(next))
 }
 
-/// Where a second use of the refresh token may revoke the whole family, trying again waits until the access token
-/// that is still good has nearly run out. What nobody knows of a server is taken for the worse.
-fn put_off(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
-    let harmful = match profile.reuse {
-        Reuse::Ignore | Reuse::Reject => false,
-        Reuse::RevokeFamily | Reuse::Unknown => profile.grace.is_zero(),
-    };
-    let at_risk = harmful && connection.standing(connection.ambiguous.as_ref()).is_some();
-    let token = connection.token.as_ref().filter(|_| at_risk)?;
-    Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
-}
-
-/// How long the provider is left alone after a failure.
-fn pause(connection: &Connection, failure: &Failure, profile: Option<&Profile>) -> Duration {
-    let ceiling = profile.map_or(PAUSE_MOST_CONFIGURATION, |profile| profile.retry_ceiling);
-    let (first, most) = match failure.class {
-        Class::NotSent | Class::Down | Class::Ambiguous | Class::Throttled | Class::Suspect => {
-            (PAUSE_FIRST, ceiling)
-        }
-        Class::Client | Class::Configuration | Class::Policy | Class::Malformed => {
-            (PAUSE_FIRST_CONFIGURATION, PAUSE_MOST_CONFIGURATION)
-        }
-    };
-    let doubled = first.saturating_mul(1 << connection.failures.min(16)).min(most);
-    let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-    jittered(doubled, connection.uid, connection.generation, connection.failures).max(asked)
-}
-
 impl Connection {
     pub fn seen(&self) -> Seen {
         Seen { family: self.family, generation: self.generation }
@@ -410,62 +375,6 @@ impl Connection {
             self.failures = self.failures.saturating_add(1);
             self.last_failure = Some(why);
         }
-    }
-
-    fn enter(&mut self, state: State, reason: Option<StateReason>, now: Moment) {
-        if self.state != state {
-            self.revision += 1;
-        }
-        self.state = state;
-        self.reason = reason;
-        self.updated_at = now.here;
-    }
-
-    /// Nothing more is exchanged or served until it is enabled again.
-    pub fn disable(&mut self, now: Moment) {
-        if self.state != State::Disabled {
-            self.before = Some(Before { state: self.state, reason: self.reason.clone() });
-        }
-        self.due = None;
-        self.enter(State::Disabled, Some(StateReason::plain(Reason::DisabledByOperator, now.here)), now);
-    }
-
-    /// Takes up where it was: a living token is kept, a missing one is due at once.
-    pub fn enable(&mut self, now: Moment) {
-        let Some(before) = self.before.take() else { return };
-        self.enter(before.state, before.reason, now);
-        self.failures = 0;
-        self.due = match self.state {
-            State::Pending | State::Active => {
-                let soft_in =
-                    self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(token.soft_at));
-                Some(now.store.plus(soft_in))
-            }
-            State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked => None,
-        };
-    }
-
-    /// From here on the grant is only good for being revoked.
-    pub fn revoking(&mut self, now: Moment) {
-        self.due = None;
-        self.enter(State::Revoking, None, now);
-    }
-
-    /// Nothing is left that could be used.
-    pub fn revoked(&mut self, now: Moment) {
-        self.refresh_token = None;
-        self.previous_refresh_token = None;
-        self.token = None;
-        self.attempt = None;
-        self.due = None;
-        self.enter(State::Revoked, Some(StateReason::plain(Reason::RevokedByOperator, now.here)), now);
-    }
-}
-
-impl StateReason {
-    /// A reason of our own, without a provider's code.
-    pub const fn plain(reason: Reason, at: Timestamp) -> Self {
-        Self { reason, code: None, correlation_id: None, at }
     }
 }
 

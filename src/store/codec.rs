@@ -281,19 +281,19 @@ pub fn decode_client(name: &ClientName, bytes: &[u8]) -> Result<Client, CodecErr
                 })
             })
             .collect::<Result<_, _>>()?,
-        hold: r.hold.map(decode_hold).transpose()?,
+        hold: r.hold.map(decode_hold),
         endings: r.endings.into_iter().map(Timestamp).collect(),
     })
 }
 
-fn decode_hold(h: pb::Hold) -> Result<Hold, CodecError> {
-    Ok(Hold {
+fn decode_hold(h: pb::Hold) -> Hold {
+    Hold {
         until: Timestamp(h.until),
         code: h.code,
         correlation_id: h.correlation_id,
         at: Timestamp(h.at),
         failures: h.failures,
-    })
+    }
 }
 
 pub fn encode_tenant(t: &Tenant) -> Vec<u8> {

@@ -8,7 +8,7 @@ use crate::{
     },
     store::{
         ledger::{Loaded, Wrote},
-        records::{CLIENTS, CONNECTIONS, Record, TENANTS, prefix},
+        records::{CLIENTS, CONNECTIONS, TENANTS, prefix},
     },
 };
 use std::collections::BTreeMap;

@@ -1,0 +1,45 @@
+//! How long a provider is left alone after a failure.
+
+use super::{
+    connection::Connection,
+    failure::{Class, Failure},
+    lifecycle::{Moment, jittered},
+    profile::{Profile, Reuse},
+};
+use std::time::Duration;
+
+/// The first pause after a failure; it doubles from there.
+const PAUSE_FIRST: Duration = Duration::from_secs(2);
+/// The longest pause after what a person has to mend.
+const PAUSE_MOST_CONFIGURATION: Duration = Duration::from_mins(15);
+const PAUSE_FIRST_CONFIGURATION: Duration = Duration::from_secs(30);
+/// The longest `Retry-After` that is honoured.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// Where a second use of the refresh token may revoke the whole family, trying again waits until the access token
+/// that is still good has nearly run out. What nobody knows of a server is taken for the worse.
+pub(super) fn put_off(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
+    let harmful = match profile.reuse {
+        Reuse::Ignore | Reuse::Reject => false,
+        Reuse::RevokeFamily | Reuse::Unknown => profile.grace.is_zero(),
+    };
+    let at_risk = harmful && connection.standing(connection.ambiguous.as_ref()).is_some();
+    let token = connection.token.as_ref().filter(|_| at_risk)?;
+    Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
+}
+
+/// How long the provider is left alone after a failure.
+pub(super) fn pause(connection: &Connection, failure: &Failure, profile: Option<&Profile>) -> Duration {
+    let ceiling = profile.map_or(PAUSE_MOST_CONFIGURATION, |profile| profile.retry_ceiling);
+    let (first, most) = match failure.class {
+        Class::NotSent | Class::Down | Class::Ambiguous | Class::Throttled | Class::Suspect => {
+            (PAUSE_FIRST, ceiling)
+        }
+        Class::Client | Class::Configuration | Class::Policy | Class::Malformed => {
+            (PAUSE_FIRST_CONFIGURATION, PAUSE_MOST_CONFIGURATION)
+        }
+    };
+    let doubled = first.saturating_mul(1 << connection.failures.min(16)).min(most);
+    let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+    jittered(doubled, connection.uid, connection.generation, connection.failures).max(asked)
+}
