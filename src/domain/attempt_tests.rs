@@ -337,7 +337,7 @@ fn a_commit_asks_for_family_and_generation_and_for_nothing_else() {
             orphaned,
             "a new consent with an answer",
         ),
-        (claimed(|c| c.state = State::Revoking), orphaned, "revoking"),
+        (claimed(|c| c.state = State::Revoking), commits, "the newest token is the one to revoke with"),
         (claimed(|c| c.state = State::Revoked), orphaned, "revoked"),
         (
             claimed(|c| {

@@ -142,7 +142,8 @@ async fn revoking_waits_for_an_exchange_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn revoking_waits_for_no_longer_than_a_lease() {
-    let rig = Rig::new().await;
+    let rig =
+        Rig::with("revocation = \"rfc7009\"\nrevocation_endpoint = \"https://idp.example/revoke\"").await;
     rig.server.then([Say::Panic]);
     rig.a.ask().await.unwrap_err();
     let started = Instant::now();
