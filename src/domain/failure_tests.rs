@@ -1,41 +1,14 @@
 //! Table of outcomes. The Concur codes are tested beside their profile.
 
 use super::*;
-use crate::domain::profile::{
-    ClientAuth, Dialect, GrantKind, Lifetimes, Overlap, Quirks, RefreshExpiry, Reuse, Revocation, Rotation,
-};
+use crate::domain::samples;
 use std::collections::BTreeMap;
 
 fn profile(errors: &[(&str, Rule)], bootstrap_errors: &[(&str, Rule)]) -> Profile {
     let table = |rules: &[(&str, Rule)]| -> BTreeMap<String, Rule> {
         rules.iter().map(|(code, rule)| ((*code).to_owned(), *rule)).collect()
     };
-    Profile {
-        name: "providers/p".parse().unwrap(),
-        display_name: "P".into(),
-        dialect: Dialect::Rfc6749,
-        issuer: None,
-        token_endpoint: None,
-        revocation_endpoint: None,
-        revocation: Revocation::None,
-        data_centers: BTreeMap::new(),
-        bootstrap_at: None,
-        hosts: vec![],
-        client_auth: vec![ClientAuth::ClientSecretBasic],
-        grants: vec![GrantKind::RefreshToken],
-        rotation: Rotation::Unknown,
-        reuse: Reuse::Unknown,
-        overlap: Overlap::OldAccessTokenSurvives,
-        grace: Duration::ZERO,
-        refresh_expiry: RefreshExpiry::None,
-        lifetimes: Lifetimes::default(),
-        quirks: Quirks::default(),
-        exchange_timeout: Duration::from_secs(25),
-        retry_ceiling: Duration::from_secs(60),
-        errors: table(errors),
-        bootstrap_errors: table(bootstrap_errors),
-        sources: vec![],
-    }
+    Profile { errors: table(errors), bootstrap_errors: table(bootstrap_errors), ..samples::profile() }
 }
 
 fn refused(status: u16, code: &str, error: &str, body: Body) -> Evidence {

@@ -2,7 +2,7 @@
 //! second use of a replaced one for theft: it then ends the whole grant.
 
 use crate::support::{
-    broker::Broker,
+    driven::Driven,
     foreign::{CLIENT_SECRET, OidcProvider, TokenRequest},
 };
 use serde_json::Value;
@@ -20,13 +20,13 @@ const CONNECTION: &str = "tenants/acme/connections/user";
 
 struct Rig {
     provider: OidcProvider,
-    broker: Broker,
+    broker: Driven,
 }
 
 impl Rig {
     async fn start() -> Self {
         let provider = OidcProvider::start().await;
-        let broker = Broker::start(&profile(&provider.issuer)).await;
+        let broker = Driven::start(&profile(&provider.issuer)).await;
         broker.ok("tenant create tenants/acme --display-name Acme").await;
         Self { provider, broker }
     }

@@ -1,7 +1,7 @@
 //! A client in another language, of another maker, that knows the API by server reflection only.
 
 use crate::support::{
-    broker::Broker,
+    driven::Driven,
     foreign::{CLIENT_SECRET, OidcProvider, python},
 };
 
@@ -11,7 +11,7 @@ const MISSING: &str = "tenants/acme/connections/missing";
 #[tokio::test]
 async fn a_generic_client_gets_the_same_token_as_the_command_line() {
     let provider = OidcProvider::start().await;
-    let broker = Broker::start(&format!(
+    let broker = Driven::start(&format!(
         "extends = \"generic-oauth2\"\nname = \"oidc-provider\"\ndisplay_name = \"oidc-provider\"\n\
          token_endpoint = \"{}/token\"\nhosts = [\"127.0.0.1:*\"]\n",
         provider.issuer

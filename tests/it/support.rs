@@ -1,7 +1,7 @@
 //! What several behaviours stand on: real servers, real brokers, and a client of their API.
 
 pub(crate) mod api;
-pub(crate) mod broker;
+pub(crate) mod driven;
 pub(crate) mod foreign;
 pub(crate) mod process;
 pub(crate) mod redis;

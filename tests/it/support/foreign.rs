@@ -1,16 +1,18 @@
 //! Programs that we did not write, as `make setup` installs them.
 
-use super::broker::START_MAX;
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
 
+/// How long a program may take until it serves.
+const START_MAX: Duration = Duration::from_secs(20);
 /// Of every client that the authorization server knows.
 pub(crate) const CLIENT_SECRET: &str = "fixture-client-secret-of-32-chars";
 

@@ -10,6 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
+use tokio::io::AsyncWriteExt;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
 /// How long the program may take until it is ready, on a machine that builds something else meanwhile.
@@ -170,9 +171,17 @@ pub(crate) fn processor_time(pid: u32) -> Duration {
 
 /// Runs the program to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Output {
+    run_with(arguments, "").await
+}
+
+/// The same, with `input` as standard input: where secrets come from.
+pub(crate) async fn run_with(arguments: &[&str], input: &str) -> Output {
     let mut command = tokio::process::Command::from(program());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    tokio::time::timeout(END_MAX, command.output()).await.expect("the command did not end").unwrap()
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    // An error means that it did not want to know.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
+    tokio::time::timeout(END_MAX, child.wait_with_output()).await.expect("the command did not end").unwrap()
 }
 
 /// The program in an environment that sets nothing of its own: it refuses variables that it does not know.
