@@ -67,6 +67,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest set of request headers, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
 
+/// When to ask again a replica that answers as many calls as it may.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+
 /// The name by which the health service knows each service; the empty one is the whole server.
 const SERVICES: [&str; 7] = [
     "",
@@ -101,6 +104,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADERS_MAX)
         // More are refused at once: a queue of callers would only make all of them late.
+        .layer(tower::util::MapErrLayer::new(overloaded))
         .layer(tower::load_shed::LoadShedLayer::new())
         .layer(tower::limit::GlobalConcurrencyLimitLayer::new(limits.concurrent_requests))
         .add_service(health_service)
@@ -128,6 +132,15 @@ pub async fn serve(
             say(&health, ServingStatus::NotServing).await;
         })
         .await
+}
+
+/// What is refused for want of room says so with a reason, as every error does.
+fn overloaded(err: tower::BoxError) -> tower::BoxError {
+    if err.is::<tower::load_shed::error::Overloaded>() {
+        let text = "this replica answers as many calls as it may: ask again, or another replica";
+        return Status::from(Problem::new(ErrorReason::Overloaded, text).retry_in(OVERLOADED_RETRY)).into();
+    }
+    err
 }
 
 async fn say(health: &HealthReporter, status: ServingStatus) {

@@ -5,6 +5,7 @@
 
 mod canary;
 mod command_line;
+mod crowd;
 mod moving;
 mod oidc_provider;
 mod promptness;
