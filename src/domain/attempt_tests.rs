@@ -276,6 +276,25 @@ fn a_connection_without_anything_to_spend_waits_for_a_person() {
 }
 
 #[test]
+fn what_is_about_to_be_started_with_a_one_time_credential_is_nobody_elses() {
+    let begun = with(|c| {
+        c.grant = GrantKind::CompanyRequestToken;
+        (c.refresh_token, c.token, c.attempt) = (None, None, None);
+        c.state = State::Pending;
+        c.due = Some(at(LATE + secs(30)).store);
+    });
+    for ask in [Ask::Scheduler, Ask::Caller, Ask::Operator] {
+        assert_eq!(word(&asked(&begun, ask)), format!("held {}", at(LATE + secs(30)).store.0), "{ask:?}");
+    }
+    assert_eq!(word(&asked(&begun, Ask::Bootstrap)), "claim");
+    let given_up = with(|c| {
+        c.clone_from(&begun);
+        c.due = Some(at(LATE).store);
+    });
+    assert_eq!(word(&asked(&given_up, Ask::Scheduler)), "nothing");
+}
+
+#[test]
 fn a_commit_replaces_the_tokens_and_closes_all_that_stood_on_the_old_ones() {
     let before = claimed(|c| {
         c.state = State::Pending;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod authorizing;
 mod clients;
 mod days;
 mod replicas;
