@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod client;
 pub mod connection;
 pub mod failure;
+pub mod labels;
 pub mod lifecycle;
 pub mod names;
 pub mod operator;

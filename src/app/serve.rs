@@ -30,7 +30,7 @@ pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     if options.mode == ServeMode::Check {
         FileKeyset::parse(config.keys.keyset.expose()).context("keys.keyset_file")?;
         super::house::catalogue(&config)?;
-        say("configuration is valid");
+        say("configuration is valid: files and values; the store and the providers were not asked");
         return Ok(());
     }
     telemetry::init(config.log.format, &config.log.filter)?;

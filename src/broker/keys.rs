@@ -51,7 +51,7 @@ pub enum KeyringError {
     Store(#[from] StoreError),
     /// The key-encryption key did not unlock the store's root key: it is another one than the store was made with.
     #[error(
-        "the store's root key does not open with this keyset: give the keyset that the store was created with"
+        "the store's root key does not open with the keyset of keys.keyset_file: name the keyset that the store was made with"
     )]
     WrongKeyset,
     #[error(transparent)]
@@ -70,6 +70,7 @@ impl Keyring {
             if let Some(document) = documents.read(&key).await?.value {
                 let chain = decode_root(&document)?;
                 break Root::unlock(kek, &chain).await.map_err(|err| match err {
+                    SealError::Kek(KekError::Unknown { .. } | KekError::Broken) => KeyringError::WrongKeyset,
                     SealError::Kek(err) => KeyringError::Kek(err),
                     SealError::Broken(_) | SealError::TooLarge { .. } | SealError::Step(_) => {
                         KeyringError::WrongKeyset

@@ -7,11 +7,17 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 /// Commands that help, with `NAME` in place of the resource that the error is about.
 const COMMANDS: &[(ErrorReason, &str)] = &[
-    (ErrorReason::NeedsReauthorization, "authorize it again with `bursar connection authorize NAME`"),
-    (ErrorReason::ConnectionPending, "authorize it with `bursar connection authorize NAME`"),
+    (
+        ErrorReason::NeedsReauthorization,
+        "authorize it again: `bursar connection authorize NAME GRANT`, see `bursar connection authorize --help`",
+    ),
+    (
+        ErrorReason::ConnectionPending,
+        "authorize it: `bursar connection authorize NAME GRANT`, see `bursar connection authorize --help`",
+    ),
     (
         ErrorReason::ConnectionRevoked,
-        "authorize it again with `bursar connection authorize NAME`, or delete it",
+        "authorize it again with `bursar connection authorize NAME GRANT`, or delete it",
     ),
     (ErrorReason::ConnectionDisabled, "switch it on with `bursar connection enable NAME`"),
     (ErrorReason::ConnectionNotFound, "check the name; see `bursar connection list`"),

@@ -341,7 +341,7 @@ precondition: somebody has to consent
 resource: tenants/demo/connections/concur
 state_reason: EXPIRED
 retry after: 24 s
-next: authorize it again with `bursar connection authorize tenants/demo/connections/concur`
+next: authorize it again: `bursar connection authorize tenants/demo/connections/concur GRANT`, see `bursar connection authorize --help`
 ";
     assert_eq!((text.exit, text.err.as_str()), (Exit::NeedsReauthorization, want));
 
@@ -354,7 +354,9 @@ next: authorize it again with `bursar connection authorize tenants/demo/connecti
         "field_violations": [{ "field": "name", "description": "is fine" }],
         "preconditions": ["somebody has to consent"],
         "retry_after_seconds": 24.5,
-        "next_step": format!("authorize it again with `bursar connection authorize {NAME}`"),
+        "next_step": format!(
+            "authorize it again: `bursar connection authorize {NAME} GRANT`, see `bursar connection authorize --help`"
+        ),
     }});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.err).unwrap(), want);
     assert_eq!((json.exit, json.out.as_str()), (Exit::NeedsReauthorization, ""));

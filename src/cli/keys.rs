@@ -31,8 +31,8 @@ impl KeysCommand {
         let path = super::table::plain(&out.display().to_string());
         console.print(&format!(
             "New keyset in {path}, readable by its owner only.\n\
-             Next: name this file in the configuration as the keyset of the key-encryption key, and make it \
-             readable for the account the server runs as.\n\
+             Next: write its path as keys.keyset_file into the configuration, and make it readable for the account \
+             that the server runs as.\n\
              Keep a copy where the store's backups are not: without the keyset nothing in the store can be opened, \
              and with both everything can.\n"
         ))
@@ -43,6 +43,9 @@ fn generate(out: &Path, make: impl FnOnce() -> anyhow::Result<Secret>) -> Result
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Failure::Usage(format!("{} exists; keysets are never overwritten", out.display()))
+        }
+        io::ErrorKind::NotFound => {
+            Failure::Usage(format!("the folder of {} does not exist; make it first", out.display()))
         }
         _ => Failure::Local(
             anyhow::Error::new(error).context(format!("{} could not be created", out.display())),

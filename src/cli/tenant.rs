@@ -30,9 +30,9 @@ pub(super) enum TenantCommand {
     },
     /// Change display name or labels
     Update(Update),
-    /// Delete a tenant; it can be restored until its purge time
+    /// Delete an empty tenant and destroy its keys, at once and for good
     Delete(Delete),
-    /// Restore a deleted tenant
+    /// Restore a deleted tenant (not implemented yet)
     Undelete(Undelete),
 }
 

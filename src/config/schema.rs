@@ -101,7 +101,8 @@ impl Kind {
     pub(super) fn parse(words: &str) -> Option<Self> {
         let (words, empty) = match words.split_once(", ") {
             Some((words, "or empty")) => (words, Empty::MeansUnset),
-            Some((words, "required")) => (words, Empty::Refused),
+            // That it is missing is told with a mend of its own.
+            Some((words, "required")) => (words, Empty::MeansUnset),
             _ => (words, Empty::Refused),
         };
         if let Some(range) = words.strip_prefix("integer, ") {

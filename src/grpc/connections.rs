@@ -30,11 +30,11 @@ pub struct Connections {
 const ALL_TENANTS: &str = "tenants/-";
 
 const FIELDS: Fields = &[
-    ("state", Type::Text),
+    ("state", Type::Word(&["PENDING", "ACTIVE", "NEEDS_REAUTHORIZATION", "DISABLED", "REVOKING", "REVOKED"])),
     ("state_reason.reason", Type::Text),
     ("provider", Type::Text),
     ("client", Type::Text),
-    ("principal.kind", Type::Text),
+    ("principal.kind", Type::Word(&["USER", "COMPANY", "APP"])),
     ("principal.id", Type::Text),
     ("refresh_token_expire_time", Type::Time),
     ("access_token_expire_time", Type::Time),
@@ -152,11 +152,10 @@ impl ConnectionService for Connections {
         let given = request.connection.ok_or_else(|| Problem::field("connection", "is required"))?;
         let name: ConnectionName = from::name("connection.name", &given.name)?;
         let mask = from::Mask::new(request.update_mask, &["labels", "requested_scopes", "scope_narrowing"])?;
-        let labels = from::labels("connection.labels", given.labels)?;
         let scopes = from::scopes("connection.requested_scopes", given.requested_scopes)?;
         let narrowing = mask.take("scope_narrowing", given.scope_narrowing, |value| *value != 0);
         let patch = ConnectionPatch {
-            labels: mask.take("labels", labels, |labels| !labels.is_empty()),
+            labels: from::label_patch("connection.labels", &mask, given.labels)?,
             requested_scopes: mask.take("requested_scopes", scopes, |scopes| !scopes.is_empty()),
             narrowing: narrowing.map(from::narrowing).transpose()?,
         };

@@ -93,7 +93,8 @@ pub fn admin(name: &dyn Display, err: AdminError) -> Status {
             Problem::new(R::ScopeNotAllowed, err.to_string()).with("scopes", Some(scope))
         }
         AdminError::WrongState { state: state @ (State::Active | State::Pending) } => {
-            Problem::field("name", format!("is {state}, in which this cannot be done: revoke it first"))
+            let text = format!("is {state}: a grant that still works is not replaced; create another connection for another one");
+            Problem::field("name", text)
         }
         AdminError::WrongState { state } => ended(name, state, None),
         AdminError::GrantRefused { grant, failure } => not_started(grant, &failure),

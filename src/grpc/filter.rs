@@ -30,6 +30,8 @@ enum Test {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Text,
+    /// One of these words: another one is a slip that would match nothing for ever.
+    Word(&'static [&'static str]),
     Time,
 }
 
@@ -115,12 +117,17 @@ fn condition(text: &str, fields: Fields) -> Result<(Condition, &str), String> {
             .map(|(_, kind)| *kind)
             .ok_or_else(|| format!("`{path}` is not one of {}, labels.NAME", known()))?
     };
+    if let Type::Word(words) = kind
+        && !words.contains(&value.as_str())
+    {
+        return Err(format!("`{value}` is not a value of `{path}`: {}", words.join(", ")));
+    }
     let comparison = match (kind, operator) {
-        (Type::Text, "=") => Test::Is(value),
-        (Type::Text, "!=") => Test::IsNot(value),
+        (Type::Text | Type::Word(_), "=") => Test::Is(value),
+        (Type::Text | Type::Word(_), "!=") => Test::IsNot(value),
         (Type::Time, "<") => Test::Before(time(&value)?),
         (Type::Time, ">") => Test::After(time(&value)?),
-        (Type::Text, _) => return Err(format!("`{path}` is compared by = and != only")),
+        (Type::Text | Type::Word(_), _) => return Err(format!("`{path}` is compared by = and != only")),
         (Type::Time, _) => return Err(format!("`{path}` is a time and compared by < and > only")),
     };
     Ok((Condition { path: path.to_owned(), test: comparison }, rest))
@@ -149,7 +156,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 mod tests {
     use super::*;
 
-    const FIELDS: Fields = &[("state", Type::Text), ("create_time", Type::Time)];
+    const FIELDS: Fields = &[("state", Type::Word(&["ACTIVE", "a"])), ("create_time", Type::Time)];
 
     fn field(path: &str) -> Value {
         match path {

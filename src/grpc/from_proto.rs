@@ -8,6 +8,7 @@ use crate::{
     domain::{
         client::Environment,
         connection::Narrowing,
+        labels::LabelPatch,
         names::NameError,
         profile::{ClientAuth, GrantKind},
         token::{ClientSecret, RefreshToken, Secret},
@@ -161,13 +162,22 @@ impl Mask {
     pub fn new(mask: Option<prost_types::FieldMask>, changeable: &[&str]) -> Result<Self, Problem> {
         let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else { return Ok(Self(None)) };
         for path in &mask.paths {
-            if path != "*" && !changeable.contains(&path.as_str()) {
+            let label = path.strip_prefix("labels.").is_some_and(|key| !key.is_empty());
+            let known = changeable.contains(&path.as_str()) || (label && changeable.contains(&"labels"));
+            if path != "*" && !known {
                 let mend =
                     format!("names a field that cannot be changed; these can: {}", changeable.join(", "));
                 return Err(Problem::field("update_mask", mend));
             }
         }
         Ok(Self(Some(mask.paths)))
+    }
+
+    /// The labels that are changed one by one; none, if they are replaced as a whole.
+    fn label_keys(&self) -> impl Iterator<Item = &str> {
+        let paths = self.0.as_deref().unwrap_or_default();
+        let whole = paths.iter().any(|path| path == "labels" || path == "*");
+        paths.iter().filter_map(|path| path.strip_prefix("labels.")).filter(move |_| !whole)
     }
 
     /// The value, if the update is about this field.
@@ -228,6 +238,23 @@ pub fn narrowing(given: i32) -> Result<Narrowing, Problem> {
         S::Unspecified | S::Strict => Ok(Narrowing::Refuse),
         S::ServeWhole => Ok(Narrowing::ServeWhole),
     }
+}
+
+/// What an update makes of labels: `labels` replaces them, `labels.KEY` sets one, or removes it where the resource
+/// given has none of that key.
+pub fn label_patch(
+    field: &str,
+    mask: &Mask,
+    given: BTreeMap<String, String>,
+) -> Result<Option<LabelPatch>, Problem> {
+    let given = labels(field, given)?;
+    let keys: Vec<_> = mask.label_keys().collect();
+    if keys.is_empty() {
+        let whole = mask.take("labels", given, |labels| !labels.is_empty());
+        return Ok(whole.map(LabelPatch::Replace));
+    }
+    let changes = keys.into_iter().map(|key| (key.to_owned(), given.get(key).cloned())).collect();
+    Ok(Some(LabelPatch::Merge(changes)))
 }
 
 /// `None` where none was given.

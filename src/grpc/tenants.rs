@@ -12,6 +12,7 @@ use crate::{
     broker::admin::{Admin, AdminError, Listing, new_id, tenants::TenantPatch},
     domain::{
         client::Tenant,
+        labels::LabelPatch,
         names::{Id, TenantName},
     },
 };
@@ -52,7 +53,7 @@ impl TenantService for Tenants {
         let given = request.tenant.unwrap_or_default();
         let patch = TenantPatch {
             display_name: Some(from::display_name("tenant.display_name", given.display_name)?),
-            labels: Some(from::labels("tenant.labels", given.labels)?),
+            labels: Some(LabelPatch::Replace(from::labels("tenant.labels", given.labels)?)),
         };
         let created = self.admin.create_tenant(name.clone(), patch).await;
         created.map(|made| Response::new(to::tenant(&made))).map_err(|err| errors::admin(&name, err))
@@ -95,10 +96,9 @@ impl TenantService for Tenants {
         let name: TenantName = from::name("tenant.name", &given.name)?;
         let mask = from::Mask::new(request.update_mask, &["display_name", "labels"])?;
         let display_name = from::display_name("tenant.display_name", given.display_name)?;
-        let labels = from::labels("tenant.labels", given.labels)?;
         let patch = TenantPatch {
             display_name: mask.take("display_name", display_name, |text| !text.is_empty()),
-            labels: mask.take("labels", labels, |labels| !labels.is_empty()),
+            labels: from::label_patch("tenant.labels", &mask, given.labels)?,
         };
         let updated = self.admin.update_tenant(&name, &given.etag, &patch).await;
         updated.map(|changed| Response::new(to::tenant(&changed))).map_err(|err| errors::admin(&name, err))

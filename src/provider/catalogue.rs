@@ -175,7 +175,9 @@ impl Catalogue {
             let mend = format!("name one of {}", known.join(", "));
             return Err(vec![Mistake::new("extends", "names no profile that was read before", mend)]);
         };
+        // A file that forgets its name must not silently take the place of what it extends.
         whole.remove("template");
+        whole.remove("name");
         for (key, value) in table {
             match (whole.get_mut(&key), value) {
                 (Some(Value::Table(base)), Value::Table(upper)) if MERGED.contains(&key.as_str()) => {

@@ -1,6 +1,7 @@
 //! The command line against a real `bursar dev`, as somebody would try it out.
 
 use crate::support::{
+    driven::Driven,
     process::{self, Broker, told_url},
     until,
 };
@@ -154,4 +155,17 @@ async fn http(url: &str, body: Option<&Value>) -> Value {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{url}: {answer}");
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn labels_are_changed_one_by_one() {
+    let broker = Driven::start("extends = \"sap-concur\"\nname = \"under-test\"\n").await;
+    broker.ok("tenant create tenants/acme --label plan=gold --label trial=yes --label team=pay").await;
+    let changed = broker.ok("tenant update tenants/acme --label plan=silver --remove-label trial").await;
+    assert_eq!(changed["labels"], serde_json::json!({ "plan": "silver", "team": "pay" }));
+    let refused = broker.end("tenant delete tenants/acme --force", "").await;
+    assert_eq!(refused.said["error"]["reason"], "METHOD_NOT_IMPLEMENTED");
+    broker.ok("tenant delete tenants/acme").await;
+    let gone = broker.end("tenant show tenants/acme", "").await;
+    assert_eq!(gone.said["error"]["reason"], "TENANT_NOT_FOUND");
 }

@@ -11,6 +11,7 @@ use crate::{
         attempt::{Ask, Seen},
         client::Client,
         connection::{Connection, Narrowing, State},
+        labels::LabelPatch,
         lifecycle::Moment,
         names::{ClientName, ConnectionName, Owner},
         profile::GrantKind,
@@ -40,7 +41,7 @@ pub struct NewConnection {
 /// What a caller may change of a connection; `None` leaves it.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionPatch {
-    pub labels: Option<BTreeMap<String, String>>,
+    pub labels: Option<LabelPatch>,
     pub requested_scopes: Option<Vec<String>>,
     pub narrowing: Option<Narrowing>,
 }
@@ -208,7 +209,7 @@ impl Admin {
         }
         self.amend(name, given_etag, |connection, now| {
             if let Some(labels) = &patch.labels {
-                connection.labels.clone_from(labels);
+                labels.apply(&mut connection.labels);
             }
             if let Some(scopes) = &patch.requested_scopes {
                 connection.requested_scopes.clone_from(scopes);

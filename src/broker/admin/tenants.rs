@@ -3,12 +3,14 @@
 use super::{Admin, AdminError, Kind, Listing, Page, check_etag};
 use crate::{
     domain::{
-        client::Tenant,
+        client::{Client, Tenant},
+        connection::Connection,
+        labels::LabelPatch,
         names::{Owner, TenantName},
     },
     store::{
         ledger::{Loaded, Wrote},
-        records::{CLIENTS, CONNECTIONS, TENANTS, prefix},
+        records::{CLIENTS, CONNECTIONS, Record, TENANTS, prefix},
     },
 };
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default)]
 pub struct TenantPatch {
     pub display_name: Option<String>,
-    pub labels: Option<BTreeMap<String, String>>,
+    pub labels: Option<LabelPatch>,
 }
 
 impl Admin {
@@ -26,15 +28,18 @@ impl Admin {
         let owner = Owner::Tenant(name.clone());
         self.keys.create(&owner).await?;
         let now = self.clock.now();
-        let tenant = Tenant {
+        let mut tenant = Tenant {
             uid: self.new_uid(),
             revision: 1,
             created_at: now,
             updated_at: now,
             display_name: patch.display_name.unwrap_or_default(),
-            labels: patch.labels.unwrap_or_default(),
+            labels: BTreeMap::new(),
             name,
         };
+        if let Some(labels) = &patch.labels {
+            labels.apply(&mut tenant.labels);
+        }
         match self.ledger.create(&tenant).await? {
             Wrote::Done(_) => Ok(tenant),
             Wrote::Conflict => {
@@ -66,7 +71,9 @@ impl Admin {
         let changed = self.ledger.amend(name, missing, |tenant: &mut Tenant, now| {
             check_etag(given_etag, tenant.uid, tenant.revision, name)?;
             tenant.display_name = patch.display_name.clone().unwrap_or_else(|| tenant.display_name.clone());
-            tenant.labels = patch.labels.clone().unwrap_or_else(|| tenant.labels.clone());
+            if let Some(labels) = &patch.labels {
+                labels.apply(&mut tenant.labels);
+            }
             tenant.changed(now.here);
             Ok(())
         });
@@ -97,7 +104,12 @@ impl Admin {
 
     async fn nothing_left(&self, kind: &str, owner: &Owner) -> Result<(), AdminError> {
         match self.ledger.first(&prefix(kind, Some(owner))).await? {
-            Some(child) => Err(AdminError::NotEmpty { name: owner.to_string(), child: child.to_string() }),
+            Some(child) => {
+                let connection = Connection::name_of(&child).map(|name| name.to_string());
+                let name = connection.or_else(|| Client::name_of(&child).map(|name| name.to_string()));
+                let child = name.unwrap_or_else(|| child.to_string());
+                Err(AdminError::NotEmpty { name: owner.to_string(), child })
+            }
             None => Ok(()),
         }
     }

@@ -92,7 +92,12 @@ const ANYWHERE: &[Case] = &[
     ("replica = 1", "replica", "is an integer, not a word", WORD),
     ("data_dir = \"\"", "data_dir", "is empty", PATH),
     ("data_dir = \"a\\u0000\"", "data_dir", "has a NUL character", PATH),
-    ("keys.keyset_file = \"\"", "keys.keyset_file", "is empty", PATH),
+    (
+        "keys.keyset_file = \"\"",
+        "keys.keyset_file",
+        "is required and not set",
+        "run `bursar keys generate --out FILE` once and write FILE's path here",
+    ),
     // Names.
     ("lisen = \"127.0.0.1:1\"", "lisen", "is not a key", "did you mean `listen`?"),
     ("tick = \"1s\"", "tick", "is not a key", "did you mean `refresh.tick`?"),
@@ -126,9 +131,9 @@ const ANYWHERE: &[Case] = &[
         "lower limits.request_timeout or raise limits.connection_age",
     ),
     (
-        "limits.request_timeout = \"26s\"",
+        "limits.request_timeout = \"86s\"",
         "limits.request_timeout",
-        "`limits.request_timeout` is 26s, and must be at least 5s shorter than `shutdown.grace`, which is 30s",
+        "`limits.request_timeout` is 86s, and must be at least 5s shorter than `shutdown.grace`, which is 90s",
         "lower limits.request_timeout or raise shutdown.grace",
     ),
     (

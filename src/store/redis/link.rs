@@ -154,7 +154,7 @@ fn code_of(error: &RedisError) -> Option<String> {
     plausible.then(|| code.to_owned())
 }
 
-const PASSWORD: &str = "refused the login: check user and password in the Redis URL";
+const PASSWORD: &str = "refused the login: check store.redis.username and store.redis.password_file";
 
 fn explain(address: &str, error: &RedisError) -> StoreError {
     let unusable = |mend: &str| StoreError::Unusable { cause: format!("Redis at {address} {mend}") };
@@ -197,8 +197,8 @@ mod tests {
     fn what_redis_refuses_is_told_in_own_words() {
         let cases = [
             ("OOM", "full"),
-            ("WRONGPASS", "check user and password"),
-            ("NOAUTH", "check user and password"),
+            ("WRONGPASS", "store.redis.password_file"),
+            ("NOAUTH", "store.redis.password_file"),
             ("NOPERM", "ACL"),
             ("MOVED", "cluster"),
             ("WRONGTYPE", "choose another"),
