@@ -100,9 +100,8 @@ impl Kind {
     /// Understands what stands after `Type:`.
     pub(super) fn parse(words: &str) -> Option<Self> {
         let (words, empty) = match words.split_once(", ") {
-            Some((words, "or empty")) => (words, Empty::MeansUnset),
-            // That it is missing is told with a mend of its own.
-            Some((words, "required")) => (words, Empty::MeansUnset),
+            // That a required one is missing is told with a mend of its own.
+            Some((words, "or empty" | "required")) => (words, Empty::MeansUnset),
             _ => (words, Empty::Refused),
         };
         if let Some(range) = words.strip_prefix("integer, ") {
