@@ -9,32 +9,52 @@ MAKEFLAGS += --no-builtin-rules
 TOOLS := .tools
 VENV := $(TOOLS)/venv
 PIP_PINS := tests/foreign/python/requirements.txt
-NPM := tests/foreign/oidc-provider
+NPM := tests/foreign/oidc-provider tests/foreign/browser
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
+FUZZ := $(or $(shell command -v cargo-fuzz),$(TOOLS)/bin/cargo-fuzz)
+FUZZ_SECONDS := 30
+ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),$(TOOLS)/bin/cargo-cyclonedx)
 DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/bin/cargo-deny)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(VENV)/ready $(NPM)/node_modules/ready redis ## Install what the tests need: Redis, Python and Node packages
+setup: $(VENV)/ready $(NPM:%=%/node_modules/ready) redis shell chromium ## Install what the tests need: Redis, Chromium, Python and Node packages
 
 .PHONY: test
 test: setup ## Run all tests
 	cargo test
 
 .PHONY: lint
-lint: $(VENV)/ready ## Check formatting, clippy and the proto files
+lint: $(VENV)/ready ## Check formatting, clippy, the proto files and the Dockerfiles
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd proto && ../$(VENV)/bin/buf lint
+	$(VENV)/bin/hadolint Dockerfile Dockerfile.binary
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, bans and sources of the dependencies, and advisories where they can be fetched
 	$(DENY) check licenses bans sources
 	@$(DENY) fetch db 2>/dev/null || { echo "advisories: skipped, the database cannot be fetched from here"; exit 0; }; \
 	  $(DENY) check advisories
+
+.PHONY: sbom
+sbom: $(CYCLONEDX) ## Write target/bursar.cdx.json: every library in the program, as CycloneDX
+	$(CYCLONEDX) cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename bursar.cdx --quiet
+	@mkdir -p target && sed 's|path+file://$(CURDIR)#||g' bursar.cdx.json > target/bursar.cdx.json && rm bursar.cdx.json
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Run each fuzz target for 30 seconds (FUZZ_SECONDS), with all that earlier runs found
+	cd fuzz && for target in $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml); do \
+	  echo "== $$target"; mkdir -p found/$$target; \
+	  PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" RUSTC_BOOTSTRAP=1 nice cargo fuzz run --fuzz-dir . --sanitizer none \
+	    $$target found/$$target seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1; \
+	done
 
 .PHONY: ci
 ci: ## Run what the build machine runs
@@ -44,19 +64,21 @@ ci: ## Run what the build machine runs
 dev: ## Run a broker with simulated providers on this machine
 	cargo run -- dev
 
-.PHONY: fmt
-fmt: ## Format the code
-	cargo fmt
+.PHONY: image-binary
+image-binary: ## Build the static program that Dockerfile.binary takes (ARCH: amd64 or arm64)
+	container/image-binary $(ARCH) target/image/$(ARCH)
 
 .PHONY: docs
-docs: ## Write the generated pages of docs/ anew, and the crate's own documentation
+docs: setup ## Write the generated pages of docs/ anew, and the crate's own documentation
 	UPDATE_DOCS=1 cargo test --lib the_reference_page
+	UPDATE_DOCS=1 cargo test --test flow the_page_of_hostile_servers
+	UPDATE_DOCS=1 cargo test --test it -- matrix:: every_code_of_concur attacker::page
 	cargo doc --no-deps --document-private-items
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed into this folder
 	cargo clean
-	rm -rf $(TOOLS) $(NPM)/node_modules .bursar
+	rm -rf $(TOOLS) $(NPM:%=%/node_modules) .bursar
 
 # What follows is installed for the targets above.
 
@@ -72,6 +94,20 @@ redis:
 	  $(AS_ROOT) apt-get update -qq && $(APT_INSTALL) redis-server </dev/null && command -v redis-server; } || { \
 	  echo "redis-server could not be installed: install version 7 or newer, or start Docker" >&2; exit 1; }
 
+# What the commands of the documents use, which a test runs.
+.PHONY: shell
+shell:
+	@for each in curl jq; do command -v $$each >/dev/null || { \
+	  command -v apt-get >/dev/null && $(AS_ROOT) apt-get update -qq && $(APT_INSTALL) $$each </dev/null; } || { \
+	  echo "install $$each" >&2; exit 1; }; done
+
+# The browser in which the tests look at pages.
+.PHONY: chromium
+chromium:
+	@[ -x /usr/bin/chromium ] || { \
+	  command -v apt-get >/dev/null && $(AS_ROOT) apt-get update -qq && $(APT_INSTALL) chromium </dev/null; } || { \
+	  echo "chromium could not be installed: install it as /usr/bin/chromium" >&2; exit 1; }
+
 $(VENV)/ready: $(PIP_PINS)
 	@command -v python3 >/dev/null || { echo "install Python 3.10 or newer, with venv" >&2; exit 1; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { command -v apt-get >/dev/null \
@@ -81,10 +117,16 @@ $(VENV)/ready: $(PIP_PINS)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-input --requirement $(PIP_PINS)
 	@touch $@
 
-$(NPM)/node_modules/ready: $(NPM)/package.json $(NPM)/package-lock.json
+$(NPM:%=%/node_modules/ready): %/node_modules/ready: %/package.json %/package-lock.json
 	@command -v npm >/dev/null || { echo "install Node.js 20 or newer, with npm" >&2; exit 1; }
-	npm ci --prefix $(NPM) --silent
+	npm ci --prefix $* --silent
 	@touch $@
 
 $(DENY):
 	cargo install --locked --quiet --version $(DENY_VERSION) --root $(TOOLS) cargo-deny
+
+$(CYCLONEDX):
+	cargo install --locked --quiet --version $(CYCLONEDX_VERSION) --root $(TOOLS) cargo-cyclonedx
+
+$(FUZZ):
+	cargo install --locked --quiet --version $(FUZZ_VERSION) --root $(TOOLS) cargo-fuzz

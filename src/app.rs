@@ -1,14 +1,27 @@
 //! Puts the parts together and runs them: the broker, the broker with simulated providers, a simulator alone.
 //! The only room that knows all others.
 
+mod callers;
 mod dev;
+mod doors;
 pub mod house;
+mod keks;
+mod keyset;
+mod lint;
+mod opening;
+mod policies;
+mod redis;
 mod serve;
 mod simulate;
+mod trail;
+mod upkeep;
 
 pub use dev::dev;
+pub use lint::{Finding, lint};
+pub use policies::{PoliciesChecked, check_policies};
 pub use serve::serve;
 pub use simulate::simulate;
+pub use trail::audit_key_of as audit_key;
 
 use crate::{domain::token::Secret, seal::FileKeyset};
 use anyhow::Context;
@@ -73,6 +86,31 @@ pub enum SimulatorKind {
 /// A new key-encryption keyset, as text for a file.
 pub fn generate_keyset() -> anyhow::Result<Secret> {
     Ok(FileKeyset::generate().to_text())
+}
+
+/// One key of a keyset, without what is secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KeysetKey {
+    pub version: u32,
+    /// `primary` or `decrypt-only`.
+    pub role: &'static str,
+    pub id: String,
+}
+
+/// The same keyset with a new key that wraps.
+pub fn rotated_keyset(keyset: &Secret) -> anyhow::Result<Secret> {
+    Ok(FileKeyset::parse(keyset.expose())?.rotated()?.to_text())
+}
+
+/// The same keyset without one of the keys that only unwrap.
+pub fn keyset_without(keyset: &Secret, version: u32) -> anyhow::Result<Secret> {
+    Ok(FileKeyset::parse(keyset.expose())?.without(version)?.to_text())
+}
+
+/// The keys of a keyset, oldest first.
+pub fn keyset_keys(keyset: &Secret) -> anyhow::Result<Vec<KeysetKey>> {
+    let keyset = FileKeyset::parse(keyset.expose())?;
+    Ok(keyset.keys().map(|(version, role, id)| KeysetKey { version, role, id: id.to_string() }).collect())
 }
 
 /// A line on standard output, for people and for scripts that wait for `ready`. A reader that went away is no

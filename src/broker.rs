@@ -2,9 +2,14 @@
 //! in how much life they ask of a token.
 
 pub mod admin;
+pub mod audit_key;
 pub mod bells;
+pub mod custodian;
 pub mod follower;
+pub mod heartbeat;
+pub mod kept;
 pub mod keys;
+pub mod knowing;
 pub mod outage;
 pub mod refresher;
 pub mod scheduler;
@@ -14,8 +19,8 @@ pub mod warm;
 
 use crate::{
     access::Permit,
-    audit::{self, Audit, AuditDown, Released},
-    clock::Clock,
+    audit::{self, Audit, AuditDown, Leaving, Released},
+    clock::{Clock, Timestamp},
     domain::{
         attempt::Ask,
         connection::{Connection, Narrowing, State, StateReason, Token},
@@ -24,6 +29,8 @@ use crate::{
         profile::Overlap,
         token::AccessToken,
     },
+    limits::{Full, Seat},
+    provider::dpop::proof::{ProofError, Shown, Wanted},
     seal::{Place, SealBroken},
     store::{
         StoreError,
@@ -52,6 +59,8 @@ pub struct Broker {
     pub audit: Arc<dyn Audit>,
     pub clock: Arc<dyn Clock>,
     pub outage: Outage,
+    /// Proofs that callers have shown.
+    pub shown: Shown,
 }
 
 /// What a caller wants of a token.
@@ -63,6 +72,17 @@ pub struct Wish {
     pub scopes: Vec<String>,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
+    /// Proof that the caller holds the key of a bound token (RFC 9449), and when it came in.
+    pub proof: Option<Possession>,
+    /// What the call takes up. Before anything is waited for, it has to find a place.
+    pub seat: Seat,
+}
+
+/// What a caller shows to be given a bound token.
+#[derive(Debug, Clone)]
+pub struct Possession {
+    pub proof: String,
+    pub at: Timestamp,
 }
 
 /// A token on its way out, with what was true of its connection when it was taken.
@@ -90,6 +110,9 @@ pub enum GetTokenError {
     /// The provider gives tokens for all granted scopes only, and the connection does not allow serving those.
     #[error("this connection serves tokens for all its scopes only")]
     NotNarrowable,
+    /// The token is bound to a key, and the caller did not prove that it holds it.
+    #[error("token is bound to a key, and the caller did not prove that it holds it: {problem}")]
+    Bound { problem: ProofError, thumbprint: String },
     #[error(transparent)]
     Refresh(#[from] RefreshError),
     #[error(transparent)]
@@ -98,6 +121,9 @@ pub enum GetTokenError {
     Seal(#[from] SealBroken),
     #[error(transparent)]
     Audit(#[from] AuditDown),
+    /// There is no place to wait in.
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 /// What came of waiting for a refresh.
@@ -112,8 +138,9 @@ impl Broker {
     /// Returns a token that satisfies the wish, refreshing first if there is none. Whatever was waited for, what is
     /// handed out is judged by the present at the end.
     pub async fn get_token(&self, permit: &Permit, wish: &Wish) -> Result<Handed, GetTokenError> {
-        let name = permit.connection();
-        let (connection, store_lost) = self.look(name).await?;
+        let name = permit.on();
+        let (seat, owner) = (&wish.seat, name.owner());
+        let (connection, store_lost) = seat.answered(Some(&owner), self.look(name)).await??;
         let seen = connection.record.seen();
         let patience = match judge(&connection.record, self.ledger.now(), wish.min_lifetime) {
             Verdict::Serve => return self.hand(permit, wish, connection, store_lost).await,
@@ -132,6 +159,7 @@ impl Broker {
             | Verdict::TooYoung { .. }
             | Verdict::Ended(_)) => return Err(self.refused(verdict, &connection.record)),
         };
+        seat.wait_for(&owner)?;
         let until = Instant::now() + patience;
         let until = wish.deadline.map_or(until, |deadline| until.min(deadline - ANSWER_SPARE));
         let flight = self.refresher.refreshed(name, seen, Ask::Caller);
@@ -185,7 +213,7 @@ impl Broker {
             }
             Verdict::TooLong { lifetime } => GetTokenError::TooLong { lifetime },
             Verdict::TooYoung { remaining, renewed_in } => {
-                GetTokenError::TooYoung { remaining, retry_in: Some(renewed_in) }
+                GetTokenError::TooYoung { remaining, retry_in: renewed_in }
             }
             Verdict::Ended(state) => GetTokenError::Ended { state, reason: record.reason.clone() },
             Verdict::Serve | Verdict::ServeAndRefresh | Verdict::RefreshElseServe | Verdict::RefreshFirst => {
@@ -195,7 +223,7 @@ impl Broker {
     }
 
     /// The connection as it is now; or, while the store is away, as it was when it was last seen.
-    async fn look(
+    pub async fn look(
         &self,
         name: &ConnectionName,
     ) -> Result<(Arc<Loaded<Connection>>, Option<Degraded>), GetTokenError> {
@@ -224,7 +252,13 @@ impl Broker {
                 self.warm.forget(name);
                 Err(GetTokenError::NotFound)
             }
-            (Err(StoreError::Unavailable { .. }), Some(copy)) => Ok((copy, Some(Degraded::StoreUnavailable))),
+            (Err(err @ StoreError::Deleted { .. }), _) => {
+                self.warm.forget(name);
+                Err(err.into())
+            }
+            (Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. }), Some(copy)) => {
+                Ok((copy, Some(Degraded::StoreUnavailable)))
+            }
             (Err(err), _) => Err(err.into()),
         }
     }
@@ -251,10 +285,37 @@ impl Broker {
         let record = &connection.record;
         narrowed(record, &wish.scopes)?;
         let token = record.token.as_ref().ok_or(GetTokenError::NotFound)?;
-        let opened = self.open(record, token).await?;
-        let released = audit::release(&*self.audit, permit, token.generation, opened)?;
+        if let Some(thumbprint) = &token.bound_to {
+            self.proven(&record.name, thumbprint, wish)?;
+        }
+        let leaving = Leaving {
+            connection: &record.name,
+            family: record.family,
+            generation: token.generation,
+            expires_at: token.expires_at,
+        };
+        let release = async {
+            let opened = self.open(record, token).await?;
+            Ok::<_, GetTokenError>(audit::release(&*self.audit, permit, &leaving, opened).await?)
+        };
+        // Keys that are not in memory and lines that are not on the disk are waited for.
+        let released = wish.seat.answered(Some(&record.name.owner()), release).await??;
         let degraded = besides.or_else(|| lifecycle::degraded(record, self.clock.now()));
         Ok(Handed { released, connection, degraded })
+    }
+
+    /// A bound token is of use to who holds its key only, and so it is given to nobody else: what leaks cannot have
+    /// come from here.
+    fn proven(&self, name: &ConnectionName, thumbprint: &str, wish: &Wish) -> Result<(), GetTokenError> {
+        let connection = name.to_string();
+        let outcome = match &wish.proof {
+            None => Err(ProofError::Missing),
+            Some(shown) => {
+                let wanted = Wanted { jkt: thumbprint, connection: &connection, at: shown.at };
+                self.shown.accept(&shown.proof, &wanted)
+            }
+        };
+        outcome.map_err(|problem| GetTokenError::Bound { problem, thumbprint: thumbprint.to_owned() })
     }
 
     async fn open(&self, record: &Connection, token: &Token) -> Result<AccessToken, GetTokenError> {

@@ -2,14 +2,22 @@
 //! Never opens a store and never takes a secret from an argument.
 
 mod advice;
+mod audit;
+mod authorize;
+mod browser;
 mod client;
 mod client_secret;
+mod connect;
 mod connection;
 mod console;
+mod doctor;
 mod failure;
 mod grant;
+mod import;
 mod keys;
 mod message;
+mod policy;
+mod progress;
 mod provider;
 mod resource;
 mod secret;
@@ -27,7 +35,7 @@ mod end_to_end_tests;
 pub use console::{Console, Format, Input};
 pub use failure::{Exit, Failure};
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use std::{ffi::OsString, time::Duration};
 
 /// Where `bursar dev` listens, and where commands look for a server.
@@ -44,14 +52,14 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success, 1 failure, 2 usage, 3 the connection needs re-authorization, 4 denied.
+Exit codes: 0 success, 1 failure, 2 usage, 3 the connection needs (re-)authorization, 4 denied, 130 stopped by Ctrl-C.
 Secrets are read from a prompt, a file, an environment variable or standard input, never from an argument.";
 
 /// How to reach the server and how to show its answers.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "API options")]
 pub(crate) struct ApiArgs {
-    /// URL of the server
+    /// Where the server is: https://HOST:PORT, http://HOST:PORT without TLS, or unix:/PATH
     #[arg(long, global = true, env = "BURSAR_ENDPOINT", hide_env_values = true, value_name = "URL", default_value = ENDPOINT_DEFAULT)]
     endpoint: String,
     /// How to print answers and errors
@@ -60,6 +68,8 @@ pub(crate) struct ApiArgs {
     /// Longest time for the whole of a command's calls, for example 10s or 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = times::parse_span)]
     timeout: Duration,
+    #[command(flatten)]
+    reach: connect::ReachArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,7 +96,16 @@ enum Command {
     /// Look at the profiles of authorization servers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
-    /// Make key-encryption keys
+    /// Look whether what the broker depends on works
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
+    /// Check and explain what callers may do
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Check and search audit trails
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Look at keys, rotate and retire them; make and change keyset files
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Print a completion script for a shell
@@ -96,9 +115,38 @@ enum Command {
     },
 }
 
+/// Commands that call no server.
+const LOCAL: &[&str] = &["serve", "dev", "simulate", "completions"];
+
+/// The command line; commands that call no server do not show how one is reached.
+pub fn command_line() -> clap::Command {
+    let command = Cli::command();
+    let hidden: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(|each| each.is_global_set())
+        .map(|each| each.clone().hide(true))
+        .collect();
+    // They answer as commands do that call a server.
+    let hidden_but_output =
+        hidden.iter().filter(|each| each.get_id() != "output").cloned().collect::<Vec<_>>();
+    let command = ["audit", "policy"].into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |local| local.args(hidden_but_output.clone()))
+    });
+    let command = command.mut_subcommand("keys", |keys| {
+        keys.mut_subcommand("generate", |local| local.args(hidden.clone()))
+            .mut_subcommand("keyset", |local| local.args(hidden_but_output.clone()))
+    });
+    LOCAL
+        .iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |local| local.args(hidden.clone())))
+}
+
 /// Runs the command that the arguments name, the program's name first, and says how the process is to end.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command_line()
+        .try_get_matches_from(arguments)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(answer) => return refuse(&answer, console),
     };
@@ -143,12 +191,16 @@ async fn dispatch(command: Command, api: &ApiArgs, console: &mut Console) -> Res
         Command::Token(command) => command.run(api, console).await,
         Command::Tenant(command) => command.run(api, console).await,
         Command::Client(command) => command.run(api, console).await,
-        Command::Connection(command) => command.run(api, console).await,
+        // Boxed: what leads a person or imports holds a lot while it waits.
+        Command::Connection(command) => Box::pin(command.run(api, console)).await,
         Command::Provider(command) => command.run(api, console).await,
-        Command::Keys(command) => command.run(console),
+        Command::Doctor(command) => command.run(api, console).await,
+        Command::Policy(command) => command.run(api, console),
+        Command::Audit(command) => Box::pin(command.run(api, console)).await,
+        Command::Keys(command) => command.run(api, console).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "bursar", &mut script);
+            clap_complete::generate(shell, &mut command_line(), "bursar", &mut script);
             console.print(&String::from_utf8_lossy(&script))
         }
     }
@@ -160,7 +212,26 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn how_a_server_is_reached_is_shown_where_one_is_called() {
+        let help = |arguments: &[&str]| {
+            let all = ["bursar"].iter().chain(arguments).chain(&["--help"]);
+            command_line().try_get_matches_from(all).unwrap_err().to_string()
+        };
+        for local in
+            [&["serve"][..], &["dev"], &["simulate", "oauth"], &["keys", "generate"], &["completions"]]
+        {
+            let shown = help(local);
+            assert!(!shown.contains("--endpoint") && shown.contains("--help"), "{shown}");
+        }
+        for remote in
+            [&["token", "get"][..], &["connection", "import"], &["connection", "create"], &["tenant", "list"]]
+        {
+            assert!(help(remote).contains("--endpoint"), "{remote:?}");
+        }
     }
 
     #[test]
@@ -177,7 +248,9 @@ mod tests {
         for flag in flags {
             let secret =
                 ["secret", "password", "token", "private-key"].iter().any(|word| flag.contains(word));
-            let indirect = ["-file", "-env", "-expire-time", "-host"].iter().any(|end| flag.ends_with(end));
+            let indirect = ["-file", "-env", "-expire-time", "-host", "-type", "-id"]
+                .iter()
+                .any(|end| flag.ends_with(end));
             assert!(!secret || indirect, "--{flag} looks as if it took a secret");
         }
     }
@@ -206,7 +279,14 @@ mod tests {
 
     #[test]
     fn every_example_of_the_documentation_is_a_command_line() {
-        let text = include_str!("../docs/cli.md");
+        let text = concat!(
+            include_str!("../docs/cli.md"),
+            include_str!("../docs/grants.md"),
+            include_str!("../docs/audit.md"),
+            include_str!("../docs/policies.md"),
+            include_str!("../docs/keys.md")
+        );
+        let text = text.replace("\\\n", " ");
         let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("bursar ")).collect();
         for line in &examples {
             if let Err(error) = Cli::try_parse_from(words(line)) {
@@ -215,9 +295,14 @@ mod tests {
         }
         let mut found = Vec::new();
         leaves(&Cli::command(), "", &mut found);
-        let grants = ["client-credentials", "refresh-token", "company-request-token"];
-        for path in found.iter().filter(|path| !grants.iter().any(|grant| path.ends_with(grant))) {
-            assert!(examples.iter().any(|line| line.starts_with(path.as_str())), "{path} has no example");
+        let grants = ["bursar connection create ", "bursar connection authorize "];
+        for path in found {
+            // A grant comes after the arguments of the command that it belongs to.
+            let shown = match grants.iter().find_map(|command| path.strip_prefix(command)) {
+                Some(grant) => examples.iter().any(|line| line.split(' ').any(|word| word == grant)),
+                None => examples.iter().any(|line| line.starts_with(path.as_str())),
+            };
+            assert!(shown, "{path} has no example");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::Instant;
@@ -80,6 +81,38 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Not a time as [`Timestamp`] prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a time of the form 2027-01-15T08:00:00.123Z")]
+pub struct NotATime;
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    /// Reads what `Display` prints, and nothing else: years 1970 to 9999, milliseconds, `Z`.
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let digits = |from: usize, to: usize| -> Result<u64, NotATime> {
+            let part = text.get(from..to).ok_or(NotATime)?;
+            if part.bytes().all(|b| b.is_ascii_digit()) {
+                part.parse().map_err(|_| NotATime)
+            } else {
+                Err(NotATime)
+            }
+        };
+        let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
+        let (h, m, s, ms) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?, digits(20, 23)?);
+        // January and February belong to the year before, which begins in March.
+        let shifted = (year.checked_sub(u64::from(month <= 2)).ok_or(NotATime)?, (month + 9) % 12);
+        let (era, of_era) = (shifted.0 / 400, shifted.0 % 400);
+        let of_year = (153 * shifted.1 + 2) / 5 + day.checked_sub(1).ok_or(NotATime)?;
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+        let days = days.checked_sub(719_468).ok_or(NotATime)?;
+        let read = Self((((days * 24 + h) * 60 + m) * 60 + s) * 1000 + ms);
+        // Whatever is out of its range comes out as another text.
+        if read.to_string() == text { Ok(read) } else { Err(NotATime) }
+    }
+}
+
 /// Days since 1970-01-01 to year, month, day of the proleptic Gregorian calendar.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     // Counts from 0000-03-01, so that the leap day ends a year.
@@ -130,6 +163,30 @@ mod tests {
         ];
         for (ms, want) in cases {
             assert_eq!(Timestamp(ms).to_string(), want);
+            assert_eq!(want.parse(), Ok(Timestamp(ms)));
+        }
+    }
+
+    #[test]
+    fn only_a_time_as_it_is_printed_is_read() {
+        let wrong = [
+            "",
+            "2027-01-15T08:00:00Z",
+            "2027-01-15 08:00:00.123Z",
+            "2027-02-29T08:00:00.123Z",
+            "2027-13-15T08:00:00.123Z",
+            "2027-00-15T08:00:00.123Z",
+            "2027-01-00T08:00:00.123Z",
+            "2027-01-15T24:00:00.123Z",
+            "2027-01-15T08:60:00.123Z",
+            "1969-12-31T23:59:59.999Z",
+            "0000-01-01T00:00:00.000Z",
+            "+027-01-15T08:00:00.123Z",
+            "2027-01-15T08:00:00.123+00:00",
+            "2027-01-15T08:00:00.123Z ",
+        ];
+        for text in wrong {
+            assert_eq!(text.parse::<Timestamp>(), Err(NotATime), "{text}");
         }
     }
 

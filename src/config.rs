@@ -2,20 +2,30 @@
 //! The embedded `default.toml` is reference and schema at once. Reports every mistake together; never prints
 //! a secret. The only room that reads files and environment; it starts nothing.
 
+mod audit;
 mod build;
 mod files;
 mod gather;
+mod issuers;
+mod keys;
+mod listening;
+mod pem;
+mod policy;
+mod redis;
 mod reference;
 mod schema;
 mod value;
 
-pub use files::{Access, Content, Disk, Files};
+pub use self::redis::{Redis, RedisDurability, RedisPem, RedisTls, RedisTopology, RedisWait};
+pub use files::{Access, Content, Disk, Files, SecretFile};
+pub use issuers::{ISSUER_DEFAULT, TokenReview, Tokens, mounted_token};
+pub use keys::{Kek, Keys, TransitKek, TransitLogin, Upkeep};
+pub use listening::{BearerTokens, Bundles, Certificate, Clients, SocketAccess, Tls, UnixSocket};
+pub use pem::{Pem, PemFiles, PemTrouble};
+pub use policy::{Policy, PolicyFolder, PolicyText, PolicyTrouble, policy_files};
 pub use reference::reference;
 
-use crate::{
-    domain::{names::Id, token::Secret},
-    telemetry,
-};
+use crate::{domain::token::Secret, telemetry};
 use std::{
     fmt,
     net::SocketAddr,
@@ -27,20 +37,35 @@ use url::Url;
 /// Every key with its default, its meaning and its limits.
 pub const DEFAULT: &str = include_str!("config/default.toml");
 
+/// There is one replica only.
+const DEV_PROPAGATION: Duration = Duration::from_secs(2);
+
+/// The variable by which workloads are told where the SPIFFE Workload API is (SPIFFE Workload Endpoint, section 4).
+pub const SPIFFE_ENDPOINT_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
+
 /// What a process runs with. Made by [`Config::load`] or [`Config::dev`], so that all of it was checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// A loopback address.
-    pub listen: SocketAddr,
+    /// `None`: no TCP. Plain text on a loopback address only.
+    pub listen: Option<SocketAddr>,
+    pub unix: Option<UnixSocket>,
+    /// Of `listen`.
+    pub tls: Option<Tls>,
+    /// `None`: no tokens of callers are taken.
+    pub tokens: Option<Tokens>,
+    pub policy: Policy,
     /// `None`: made from host name and process id.
     pub replica: Option<String>,
     pub data_dir: PathBuf,
     pub store: Store,
     pub keys: Keys,
     pub providers: Vec<ProviderFile>,
+    pub authorization: Authorization,
     pub refresh: Refresh,
     pub egress: Egress,
     pub limits: Limits,
+    pub audit: Audit,
+    pub process: Process,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -48,24 +73,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub enum Store {
     Embedded { file: PathBuf },
-    Redis(Redis),
-}
-
-#[derive(Debug, Clone)]
-pub struct Redis {
-    /// `redis://host[:port][/database]`, without user and password.
-    pub url: Url,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    pub namespace: Id,
-    /// 1 to 64.
-    pub shards: u16,
-}
-
-#[derive(Debug, Clone)]
-pub struct Keys {
-    /// The text of the keyset file.
-    pub keyset: Secret,
+    Redis(Box<Redis>),
 }
 
 /// An operator's provider profile, not parsed yet.
@@ -74,6 +82,31 @@ pub struct ProviderFile {
     /// The file's name, without its folder.
     pub name: String,
     pub text: String,
+}
+
+/// Consents in browsers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization {
+    /// `None`: no callback.
+    pub callback: Option<Callback>,
+    pub redirect: RedirectUris,
+    pub redirect_uris: Vec<String>,
+    pub return_uris: Vec<String>,
+    /// For a consent in a browser or a one-time password.
+    pub open_for: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    pub listen: SocketAddr,
+    pub public_url: Url,
+}
+
+/// Which redirect URI providers are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectUris {
+    PerConnection,
+    Shared,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +127,19 @@ pub enum Scheduling {
     Off,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Egress {
     pub addresses: Addresses,
+    /// Asked for tunnels; scheme, host and port.
+    pub proxy: Option<Url>,
 }
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     Public,
+    /// Private networks too.
+    Private,
     /// This machine only.
     Loopback,
 }
@@ -111,11 +148,42 @@ pub enum Addresses {
 pub struct Limits {
     /// Calls at once, over all connections.
     pub concurrent_requests: usize,
+    pub waiting_requests: usize,
+    pub waiting_requests_per_tenant: usize,
+    pub waiting_requests_per_caller: usize,
+    pub concurrent_requests_per_caller: usize,
+    pub streams_per_caller: usize,
+    pub strangers_per_second: u32,
+    /// Calls of one caller in a second, by what they cost; 0: no limit.
+    pub serve_per_second: u32,
+    pub read_per_second: u32,
+    pub write_per_second: u32,
+    pub exchange_per_second: u32,
+    pub burst: Duration,
     pub concurrent_requests_per_connection: u32,
     /// Bytes of a request message.
     pub message_bytes: usize,
     pub request_timeout: Duration,
     pub connection_age: Duration,
+    /// At one listener.
+    pub connections: usize,
+    /// TLS handshakes at once.
+    pub handshakes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    pub memory_lock: MemoryLock,
+}
+
+/// Whether memory is kept out of swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLock {
+    /// Where that is allowed.
+    Try,
+    /// The process does not start without.
+    Required,
+    Off,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +195,31 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shutdown {
     pub grace: Duration,
+}
+
+/// What is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// `None`: in `data_dir`.
+    pub dir: Option<PathBuf>,
+    pub releases: Releases,
+    pub rotate_bytes: u64,
+    pub second: Option<SecondSink>,
+}
+
+/// Which releases have a line of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Releases {
+    First,
+    Every,
+}
+
+/// Where the trail goes besides its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecondSink {
+    Stdout,
+    SyslogSocket(PathBuf),
+    SyslogUdp(SocketAddr),
 }
 
 /// Everything that is wrong, at once.
@@ -182,15 +275,22 @@ impl Config {
             settings.take_file(name, text);
         }
         settings.take_env(env, elsewhere);
-        let keyset = settings.keyset(files);
-        settings.build(keyset, files)
+        let keys = settings.keys(files);
+        settings.build(keys, files)
     }
 
     /// For trying things out on one machine: embedded store, loopback only, log lines for people.
-    pub fn dev(data_dir: PathBuf, listen: SocketAddr, keyset: Secret) -> Result<Self, ConfigError> {
+    pub fn dev(
+        data_dir: PathBuf,
+        listen: SocketAddr,
+        callback: SocketAddr,
+        keyset: Secret,
+    ) -> Result<Self, ConfigError> {
         let mut settings = gather::Settings::default();
-        settings.take_dev(data_dir, listen);
-        settings.build(Some(keyset), &Disk)
+        settings.take_dev(data_dir, listen, callback);
+        let present = Kek::File { keyset, file: None };
+        let upkeep = Upkeep { propagation: DEV_PROPAGATION, ..settings.upkeep() };
+        settings.build(Some(Keys { present, previous: None, upkeep }), &Disk)
     }
 }
 

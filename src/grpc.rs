@@ -5,15 +5,20 @@ pub mod connections;
 pub mod errors;
 pub mod filter;
 pub mod from_proto;
+pub mod gate;
+pub mod guard;
 pub mod keys;
+pub mod listening;
 pub mod problem;
 pub mod providers;
+pub mod recording;
 pub mod tenants;
 pub mod to_proto;
 pub mod tokens;
+pub mod waiting;
 
 use crate::{
-    access::Access,
+    access::{Access, Authenticate},
     api::{
         self, ErrorReason, client_service_server::ClientServiceServer,
         connection_service_server::ConnectionServiceServer, key_service_server::KeyServiceServer,
@@ -23,17 +28,22 @@ use crate::{
     broker::{
         Broker,
         admin::{Admin, AdminError},
+        custodian::Custodian,
+        heartbeat::Heartbeat,
+        knowing::Knowing,
     },
+    limits::{self, Rules},
     provider::catalogue::Catalogue,
 };
 use futures_util::stream::BoxStream;
+use gate::Gate;
+use guard::Guard;
+use listening::{Bounds, Door};
 use problem::Problem;
+use recording::Recording;
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
-use tonic::{
-    Response, Status,
-    transport::{Server, server::TcpIncoming},
-};
+use tokio_util::sync::CancellationToken;
+use tonic::{Response, Status, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// A stream that is never opened: its method is in the API and not in this version.
@@ -43,15 +53,21 @@ pub type Unimplemented<T> = BoxStream<'static, Result<T, Status>>;
 pub struct Services {
     pub broker: Arc<Broker>,
     pub admin: Arc<Admin>,
+    pub custodian: Arc<Custodian>,
+    pub heartbeat: Arc<Heartbeat>,
+    /// Streams that last end with it.
+    pub stopping: CancellationToken,
     pub catalogue: Arc<Catalogue>,
     pub access: Arc<Access>,
+    pub authenticate: Arc<dyn Authenticate>,
 }
 
 /// Bounds of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Calls at once, on one connection and in all.
-    pub concurrent_requests: usize,
+    /// What is counted by callers and tenants.
+    pub rules: Rules,
+    /// Calls at once on one connection, open streams included.
     pub concurrent_requests_per_connection: u32,
     /// Largest request, in bytes.
     pub message_bytes: usize,
@@ -59,6 +75,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// A connection is closed gently after this long, so that load spreads over new replicas.
     pub connection_age: Duration,
+    pub listening: Bounds,
 }
 
 /// Idle connections are asked whether they live, this often and this long.
@@ -66,9 +83,6 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest set of request headers, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-
-/// When to ask again a replica that answers as many calls as it may.
-const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 
 /// The name by which the health service knows each service; the empty one is the whole server.
 const SERVICES: [&str; 7] = [
@@ -83,64 +97,71 @@ const SERVICES: [&str; 7] = [
 
 /// Serves until `shutdown` resolves, then lets calls in flight finish.
 pub async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
     services: Services,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
     say(&health, ServingStatus::Serving).await;
-    let Services { broker, admin, catalogue, access } = services;
+    let Services { broker, admin, custodian, heartbeat, stopping, catalogue, access, authenticate } =
+        services;
+    let recording = Recording { audit: broker.audit.clone(), clock: broker.clock.clone() };
+    let knowing = Knowing::new(broker.clone());
+    let guard = Arc::new(Guard { access, knowing, recording: recording.clone() });
     let size = limits.message_bytes;
-    // The builder's own setting is for sockets that it opens itself. Without this, an answer in two packets waits
-    // until the peer has acknowledged the first, which a peer may put off for 40 ms (RFC 896, RFC 1122 §4.2.3.2).
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .timeout(limits.request_timeout)
-        .concurrency_limit_per_connection(limits.concurrent_requests_per_connection as usize)
         .max_concurrent_streams(limits.concurrent_requests_per_connection)
         .max_connection_age(limits.connection_age)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADERS_MAX)
-        // More are refused at once: a queue of callers would only make all of them late.
-        .layer(tower::util::MapErrLayer::new(overloaded))
-        .layer(tower::load_shed::LoadShedLayer::new())
-        .layer(tower::limit::GlobalConcurrencyLimitLayer::new(limits.concurrent_requests))
+        // Whoever finds no room is refused at once: a queue of callers would only make all of them late.
+        .layer(Gate { authenticate, recording, limits: limits::Limits::new(limits.rules) })
         .add_service(health_service)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
         .add_service(
-            TokenServiceServer::new(tokens::Tokens { broker, access, longest: limits.request_timeout })
+            TokenServiceServer::new(tokens::Tokens {
+                broker,
+                guard: guard.clone(),
+                longest: limits.request_timeout,
+            })
+            .max_decoding_message_size(size),
+        )
+        .add_service(
+            ConnectionServiceServer::new(connections::Connections {
+                guard: guard.clone(),
+                admin: admin.clone(),
+            })
+            .max_decoding_message_size(size),
+        )
+        .add_service(
+            ClientServiceServer::new(clients::Clients { guard: guard.clone(), admin: admin.clone() })
                 .max_decoding_message_size(size),
         )
         .add_service(
-            ConnectionServiceServer::new(connections::Connections { admin: admin.clone() })
+            TenantServiceServer::new(tenants::Tenants { guard: guard.clone(), admin: admin.clone() })
                 .max_decoding_message_size(size),
         )
         .add_service(
-            ClientServiceServer::new(clients::Clients { admin: admin.clone() })
+            ProviderServiceServer::new(providers::Providers {
+                guard: guard.clone(),
+                catalogue,
+                admin: admin.clone(),
+            })
+            .max_decoding_message_size(size),
+        )
+        .add_service(
+            KeyServiceServer::new(keys::Keys { guard, custodian, heartbeat, stopping })
                 .max_decoding_message_size(size),
         )
-        .add_service(TenantServiceServer::new(tenants::Tenants { admin }).max_decoding_message_size(size))
-        .add_service(
-            ProviderServiceServer::new(providers::Providers { catalogue }).max_decoding_message_size(size),
-        )
-        .add_service(KeyServiceServer::new(keys::Keys).max_decoding_message_size(size))
-        .serve_with_incoming_shutdown(incoming, async move {
+        .serve_with_incoming_shutdown(listening::incoming(doors, limits.listening), async move {
             shutdown.await;
             say(&health, ServingStatus::NotServing).await;
         })
         .await
-}
-
-/// What is refused for want of room says so with a reason, as every error does.
-fn overloaded(err: tower::BoxError) -> tower::BoxError {
-    if err.is::<tower::load_shed::error::Overloaded>() {
-        let text = "this replica answers as many calls as it may: ask again, or another replica";
-        return Status::from(Problem::new(ErrorReason::Overloaded, text).retry_in(OVERLOADED_RETRY)).into();
-    }
-    err
 }
 
 async fn say(health: &HealthReporter, status: ServingStatus) {
@@ -171,6 +192,11 @@ fn reflection_v1alpha() -> tonic_reflection::server::v1alpha::ServerReflectionSe
 fn unimplemented(method: &str) -> Status {
     Problem::new(ErrorReason::MethodNotImplemented, format!("{method} is not implemented in this version"))
         .into()
+}
+
+/// What is hidden looks as if it were missing, also to who does not mind if it is.
+fn hidden(refused: &Status, allow_missing: bool) -> bool {
+    allow_missing && refused.code() == tonic::Code::NotFound
 }
 
 /// The answer to a deletion; what was not there counts as deleted if the caller says so.

@@ -3,6 +3,7 @@
 use bursar::{
     cli::{self, Console},
     clock::{Clock, SystemClock},
+    process,
 };
 use std::process::ExitCode;
 
@@ -10,6 +11,9 @@ fn main() -> ExitCode {
     // An error here only says that a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut console = Console::of_process(now);
+    if let Err(error) = process::close() {
+        return cli::fail(&mut console, error.into()).into();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cli::fail(&mut console, error.into()).into(),

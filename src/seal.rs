@@ -2,17 +2,25 @@
 //! authenticated. The store is untrusted: who owns it learns no secret and moves none. docs/sealing.md is the
 //! specification. Never does I/O, and never says why something did not open.
 
+mod audit;
 mod chain;
 mod envelope;
+mod fresh;
 mod kek;
 mod keys;
+mod keyset;
 mod root;
+mod wrapped;
 
+pub use audit::{AuditKey, MAC_LENGTH, NotAnAuditKey, fresh_audit_key, line_hash};
 pub use chain::{KeyChain, KeyState, KeyVersion, RootChain, StepError, VERSIONS_MAX};
 pub use envelope::SECRET_MAX;
-pub use kek::{FileKeyset, KEYS_MAX, Kek, KekError, KekId};
+pub use fresh::{WORD_LENGTH, derived_word, digest, fresh_word};
+pub use kek::{KEK_KEY_ID_MAX, Kek, KekError, KekId, KekKey, KekKind, Keks, Outlook};
 pub use keys::{DeploymentId, KeyBytes, Stamp, Stamps};
+pub use keyset::{FileKeyset, KEYS_MAX};
 pub use root::Root;
+pub use wrapped::{KEK_ANNOTATIONS_MAX, KEK_CIPHERTEXT_MAX, Wrapped, bound, unbound};
 
 use crate::domain::token::{Purpose, Sealable, Sealed, Secret};
 use envelope::Envelope;
@@ -78,6 +86,28 @@ impl OwnerKeys {
         self.0.active_version()
     }
 
+    /// Whether this version is among them: what it sealed opens.
+    pub fn holds(&self, version: u32) -> bool {
+        self.0.holds(version)
+    }
+
+    /// Whether a sealed value was sealed by a version that is among them, as far as it says so itself.
+    pub fn holds_that_of<T>(&self, sealed: &Sealed<T>) -> bool {
+        claimed_key_version(sealed).is_some_and(|version| self.holds(version))
+    }
+
+    /// The value sealed by the active version; `None` where it is already.
+    pub fn sealed_anew<T: Sealable>(
+        &self,
+        place: &Place<'_>,
+        sealed: &Sealed<T>,
+    ) -> Result<Option<Sealed<T>>, SealError> {
+        if claimed_key_version(sealed) == Some(self.active_version()) {
+            return Ok(None);
+        }
+        self.seal(place, &self.open(place, sealed)?).map(Some)
+    }
+
     /// Seals for this place, under the active key. Fails for secrets beyond [`SECRET_MAX`] only.
     pub fn seal<T: Sealable>(&self, place: &Place<'_>, value: &T) -> Result<Sealed<T>, SealError> {
         let plain = value.secret().expose().as_bytes();
@@ -105,6 +135,10 @@ const fn word(purpose: Purpose) -> &'static str {
         Purpose::RefreshToken => "refresh_token",
         Purpose::PreviousRefreshToken => "previous_refresh_token",
         Purpose::AccessToken => "access_token",
+        Purpose::AuthorizationSecrets => "authorization_secrets",
+        Purpose::DpopKey => "dpop_key",
+        Purpose::PagePosition => "page_position",
+        Purpose::AuditKeyText => "audit_key",
     }
 }
 

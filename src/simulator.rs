@@ -6,6 +6,7 @@
 //! sockets, the control endpoint and the state file are written once, in `host`, for both servers.
 
 pub mod concur;
+pub mod consent;
 pub mod fault;
 pub mod journal;
 pub mod oauth;
@@ -16,8 +17,10 @@ mod dice;
 mod exchange;
 mod host;
 mod line;
+mod pkce;
 mod signing;
 mod state_file;
+mod tickets;
 mod world;
 
 pub use host::{SHUTDOWN_MAX, Simulator};
@@ -98,5 +101,5 @@ fn merge(target: &mut serde_json::Value, patch: &serde_json::Value) {
 
 /// The members of a behaviour that are themselves settings; any other object is one of a choice.
 fn name_is_settings(name: &str) -> bool {
-    matches!(name, "refresh" | "statuses")
+    matches!(name, "refresh" | "statuses" | "authorize" | "otp" | "device" | "dpop")
 }

@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod record;
 pub mod records;
 pub mod redis;
+mod remembered;
 
 use crate::clock::Timestamp;
 use async_trait::async_trait;
@@ -168,12 +169,24 @@ pub enum StoreError {
     /// another deployment. It is not used. Compare with a back-up; look at who may write to the store.
     #[error("stored document `{key}` is not authentic and is not used")]
     Forged { key: String },
+    /// The record is authentic, and older than what this process has seen in its place: a back-up was restored, a
+    /// replica of the store took over without the last writes, or somebody put it back. It is not used.
+    #[error(
+        "stored document `{key}` is older than it was before and is not used: after restoring a back-up start the brokers again, else look at who may write to the store"
+    )]
+    RolledBack { key: String },
     /// A newer version of the program wrote the record. Leave it to the newer replicas, or upgrade this one.
     #[error("stored document `{key}` has format {format}, which is newer than this program: upgrade it")]
     TooNew { key: String, format: u32 },
     /// The owner has no keys: its tenant does not exist, or was deleted.
     #[error("{owner} has no keys")]
     NoKeys { owner: String },
+    /// The owner's tenant was deleted, and can be restored for now: nothing of it is used.
+    #[error("{owner} was deleted")]
+    Deleted { owner: String },
+    /// A key is wrapped by a root key that this process has not unlocked yet, and the key-encryption key cannot be asked.
+    #[error("a key cannot be unlocked now: {cause}")]
+    KeyAway { cause: String },
     /// Others kept writing the same record first. Nothing was written.
     #[error("`{name}` was changed by others all the time: try again")]
     Contended { name: String },
@@ -183,6 +196,26 @@ pub enum StoreError {
     /// The store cannot be used as it is configured; starting again does not help.
     #[error("store cannot be used: {cause}")]
     Unusable { cause: String },
+}
+
+impl StoreError {
+    /// Whether the same read by the same process fails the same way, until somebody does something about it.
+    pub const fn lasts(&self) -> bool {
+        match self {
+            Self::Forged { .. }
+            | Self::RolledBack { .. }
+            | Self::Broken { .. }
+            | Self::TooNew { .. }
+            | Self::NoKeys { .. }
+            | Self::Refused { .. }
+            | Self::Unusable { .. } => true,
+            Self::Unavailable { .. }
+            | Self::Full
+            | Self::Deleted { .. }
+            | Self::KeyAway { .. }
+            | Self::Contended { .. } => false,
+        }
+    }
 }
 
 impl Key {

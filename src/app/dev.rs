@@ -1,7 +1,7 @@
 //! `bursar dev`: a whole broker on this machine, with simulated providers, a tenant and two connections, to try
 //! things out. Everything stays in one folder; nothing is sent to another machine.
 
-use super::{DevOptions, house::House, say, stopped};
+use super::{DevOptions, doors::Doors, house::House, say, stopped};
 use crate::{
     broker::admin::{
         Admin, AdminError, clients::NewClient, connections::NewConnection, grants::NewGrant,
@@ -30,6 +30,8 @@ use tokio::net::TcpListener;
 
 /// Tokens of the simulators live so long, in seconds: refreshing can be watched.
 const LIFETIME: u64 = 30;
+/// The port for browsers, counted from the broker's own.
+const CALLBACK_OFFSET: u16 = 80;
 const TENANT: &str = "tenants/demo";
 const CONCUR: &str = "tenants/demo/connections/concur";
 const OAUTH: &str = "tenants/demo/connections/oauth";
@@ -47,22 +49,23 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
         .create(folder)
         .with_context(|| format!("folder {} cannot be made", folder.display()))?;
     let keyset = keyset(&folder.join("keyset"))?;
-    let mut config = Config::dev(folder.clone(), options.listen, keyset)?;
+    let callback = callback(options.listen).await?;
+    let mut config = Config::dev(folder.clone(), options.listen, callback, keyset)?;
     telemetry::init(config.log.format, &config.log.filter)?;
     let stop = stopped()?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let simulators = simulators(folder, options.listen.port(), &clock).await?;
     config.providers = profiles(&simulators)?;
-    let house = House::build(&config, clock).await?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("{} cannot be bound: is another broker there? try --listen 127.0.0.1:0", config.listen)
+    let Some(house) = House::build(&config, clock, &[], &stop).await? else { return Ok(()) };
+    let listener = TcpListener::bind(options.listen).await.with_context(|| {
+        format!("{} cannot be bound: is another broker there? try --listen 127.0.0.1:0", options.listen)
     })?;
     let address = listener.local_addr()?;
     furnish(&house.admin, &simulators).await?;
     let told = introduction(address, folder, &simulators)?;
     house
-        .serve(listener, stop, || {
+        .serve(Doors::of(listener)?, stop, || {
             say(&told);
             say("ready");
         })
@@ -70,6 +73,14 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
     simulators.concur.shutdown().await;
     simulators.oauth.shutdown().await;
     Ok(())
+}
+
+/// Where browsers come: 80 above the broker's own port, or any that is free now.
+async fn callback(listen: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr> {
+    if listen.port() != 0 {
+        return Ok(std::net::SocketAddr::new(listen.ip(), listen.port().saturating_add(CALLBACK_OFFSET)));
+    }
+    Ok(TcpListener::bind((listen.ip(), 0)).await?.local_addr()?)
 }
 
 /// The keyset of the folder, made when there is none.
@@ -121,20 +132,21 @@ fn profiles(simulators: &Simulators) -> anyhow::Result<Vec<ProviderFile>> {
     let at = |site| simulators.concur.base_url(site);
     let concur = format!(
         "extends = \"sap-concur\"\nname = \"concur-simulator\"\ndisplay_name = \"SAP Concur (simulated)\"\n\
-         bootstrap_at = \"{}\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"5s\"\n\
-         [data_centers]\nglz = \"{}\"\nus2 = \"{}\"\neu2 = \"{}\"\napj1 = \"{}\"\n",
-        at("glz")?,
-        at("glz")?,
+         bootstrap_at = \"{glz}\"\nauthorize_at = \"{glz}\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"5s\"\n\
+         [data_centers]\nglz = \"{glz}\"\nus2 = \"{}\"\neu2 = \"{}\"\napj1 = \"{}\"\n",
         at("us2")?,
         at("eu2")?,
         at("apj1")?,
+        glz = at("glz")?,
     );
     let oauth = format!(
         "extends = \"generic-oauth2\"\nname = \"oauth-simulator\"\ndisplay_name = \"OAuth 2.0 (simulated)\"\n\
-         token_endpoint = \"{}\"\nrevocation_endpoint = \"{}/revoke\"\nrevocation = \"rfc7009\"\n\
+         token_endpoint = \"{at}/token\"\nauthorization_endpoint = \"{at}/authorize\"\n\
+         device_authorization_endpoint = \"{at}/device_authorization\"\n\
+         revocation_endpoint = \"{at}/revoke\"\nrevocation = \"rfc7009\"\n\
+         grants = [\"refresh_token\", \"client_credentials\", \"authorization_code\", \"device_code\"]\n\
          hosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"5s\"\nrotation = \"always\"\nreuse = \"revoke_family\"\n",
-        simulators.oauth.token_url(),
-        simulators.oauth.base_url(oauth::SITE)?,
+        at = simulators.oauth.base_url(oauth::SITE)?,
     );
     let file = |name: &str, text| ProviderFile { name: name.to_owned(), text };
     Ok(vec![file("concur-simulator.toml", concur), file("oauth-simulator.toml", oauth)])
@@ -157,7 +169,7 @@ async fn furnish(admin: &Admin, simulators: &Simulators) -> anyhow::Result<()> {
 }
 
 async fn connect_concur(admin: &Admin, simulator: &concur::ConcurSimulator) -> anyhow::Result<()> {
-    let app = simulator.app(concur::NewApp::default())?;
+    let app = simulator.app(concur::NewApp { redirect_uris: redirects(), ..concur::NewApp::default() })?;
     let company = simulator.company("us2")?;
     let request_token = simulator.request_token(&company, &app.id)?;
     let grant = NewGrant::CompanyRequestToken {
@@ -168,8 +180,14 @@ async fn connect_concur(admin: &Admin, simulator: &concur::ConcurSimulator) -> a
     connect(admin, "concur", "concur-simulator", &app.id, &app.secrets, grant).await
 }
 
+/// Where the simulators may send a browser: to this machine.
+fn redirects() -> Vec<String> {
+    concur::demo::REDIRECT_URIS.map(str::to_owned).to_vec()
+}
+
 async fn connect_oauth(admin: &Admin, simulator: &oauth::OAuthSimulator) -> anyhow::Result<()> {
-    let client = simulator.client(oauth::NewClient::default())?;
+    let client =
+        simulator.client(oauth::NewClient { redirect_uris: redirects(), ..oauth::NewClient::default() })?;
     let connected = simulator.connection(&client.id, "demo-user", None)?;
     let grant = NewGrant::RefreshToken {
         token: RefreshToken(Secret::new(connected.refresh_token)),
@@ -202,7 +220,7 @@ async fn connect(
             allowed_grants: Vec::new(),
             allowed_scopes: Vec::new(),
             environment: Environment::Sandbox,
-            secret: secrets.first().map(|secret| ClientSecret(Secret::new(secret.clone()))),
+            secret: secrets.first().map(|secret| ClientSecret(Secret::new(secret.clone())).into()),
         })
         .await?;
     admin
@@ -210,8 +228,10 @@ async fn connect(
             name: format!("{TENANT}/connections/{id}").parse()?,
             client,
             requested_scopes: Vec::new(),
+            requested_resources: Vec::new(),
             narrowing: Narrowing::Refuse,
             labels: [("environment".to_owned(), "demo".to_owned())].into(),
+            dpop_key: None,
             grant,
         })
         .await?;

@@ -1,13 +1,27 @@
 //! The whole broker, put together: reliability is read from the order in which the parts are wrapped.
 
+use super::{
+    callers::Callers,
+    doors::Doors,
+    keks::{Chosen, keks},
+    keyset::{Around, KeysetFile},
+    opening::Opening,
+    policies::{self, Rights},
+    trail,
+    upkeep::{custodian, scheduler},
+};
 use crate::{
-    access::Access,
-    audit::LogAudit,
+    audit::{self, Outcome, Recorder, Reloaded},
     broker::{
         Broker,
-        admin::Admin,
+        admin::{
+            Admin,
+            consent::{ConsentRules, RedirectUris},
+        },
         bells::Bells,
+        custodian::Custodian,
         follower::Follower,
+        heartbeat::Heartbeat,
         keys::Keyring,
         outage::Outage,
         refresher::{Board, Parts, Refresher},
@@ -17,30 +31,30 @@ use crate::{
         warm::WarmCopies,
     },
     clock::Clock,
-    config::{Addresses, Config, Scheduling, Store},
-    grpc::{self, Limits, Services},
-    provider::{
-        Provider, Providers,
-        catalogue::Catalogue,
-        egress::{AddressPolicy, Egress},
+    config::{self, Addresses, Callback, Config, Store},
+    egress::{AddressPolicy, Egress},
+    grpc::{
+        self, Limits, Services,
+        listening::{Bounds, Door},
     },
-    seal::{self, FileKeyset, Kek},
-    store::{
-        Documents,
-        embedded::Embedded,
-        ledger::Ledger,
-        redis::{RedisOptions, RedisStore},
-    },
+    limits::{Rates, Rules},
+    provider::{Provider, Providers, catalogue::Catalogue, dpop::proof::Shown},
+    seal::{self, Kek},
+    store::{Documents, embedded::Embedded, ledger::Ledger, redis::RedisStore},
+    tls, web,
 };
 use anyhow::{Context, anyhow};
 use std::{path::Path, process, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is left of the grace period when calls have been answered, for answers that the store has not taken yet.
 const LAST_RESERVE: Duration = Duration::from_secs(5);
 /// What is left of it when nothing is waited for any more, for the process to end by itself.
 const END_RESERVE: Duration = Duration::from_millis(500);
+
+/// Longest wait for the first byte of a connection without TLS.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
 
 /// Everything that serves, not yet serving.
 pub struct House {
@@ -52,10 +66,27 @@ pub struct House {
     scheduler: Option<Scheduler>,
     limits: Limits,
     grace: Duration,
+    callback: Option<Callback>,
+    heartbeat: Arc<Heartbeat>,
+    custodian: Arc<Custodian>,
+    /// Files that are looked at, and how often.
+    keysets: Option<(Vec<KeysetFile>, Around, Duration)>,
+    audit: Arc<Recorder>,
+    callers: Callers,
+    /// Ends what runs beside the calls.
+    background: CancellationToken,
+    rights: Rights,
 }
 
 impl House {
-    pub async fn build(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    /// Until the root key is unlocked, whoever comes to the doors is told why nothing is served. `None`: it was told
+    /// to stop before.
+    pub async fn build(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        doors: &[Door],
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
         seal::warm_up();
         let catalogue = Arc::new(catalogue(config)?);
         for profile in
@@ -65,30 +96,43 @@ impl House {
                 grace_s = config.shutdown.grace.as_secs(),
                 "an exchange with this provider can outlast shutdown.grace: raise it, or a stop may lose an answer");
         }
-        let kek = FileKeyset::parse(config.keys.keyset.expose()).context("keyset file is not readable")?;
+        let rights = policies::rights(config)?;
+        let Chosen { keks, files } = keks(config)?;
+        let kek: Arc<dyn Kek> = keks.clone();
         let documents = documents(config, clock.clone()).await?;
-        Self::over(config, documents, &kek, catalogue, clock).await
+        let spread = config.keys.upkeep.propagation;
+        let opening = Opening { documents: &documents, kek: &kek, clock: &clock, spread };
+        let Some(keys) = opening.opened(doors, bounds(config), stop).await? else { return Ok(None) };
+        let heartbeat = Arc::new(Heartbeat::new(kek, clock.clone()));
+        let parts = (documents, keys.clone(), heartbeat, catalogue);
+        let mut house = Self::over(config, parts, rights, clock).await?;
+        let (heartbeat, audit) = (house.heartbeat.clone(), house.audit.clone());
+        house.keysets = Some((files, Around { keks, keys, heartbeat, audit }, config.keys.upkeep.reload));
+        Ok(Some(house))
     }
 
     async fn over(
         config: &Config,
-        documents: Arc<dyn Documents>,
-        kek: &dyn Kek,
-        catalogue: Arc<Catalogue>,
+        (documents, keys, heartbeat, catalogue): (
+            Arc<dyn Documents>,
+            Arc<Keyring>,
+            Arc<Heartbeat>,
+            Arc<Catalogue>,
+        ),
+        rights: Rights,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let keys = Arc::new(Keyring::open(documents.clone(), kek, clock.clone()).await?);
         let ledger = Arc::new(Ledger::new(documents, keys.clone(), clock.clone()));
+        let audit = trail::open(config, replica(config), &ledger, &keys, clock.clone()).await?;
+        let background = CancellationToken::new();
+        let callers = Callers::of(config, clock.clone(), audit.clone(), &background).await?;
         let (warm, bells) = (Arc::new(WarmCopies::default()), Arc::new(Bells::default()));
-        let policy = match config.egress.addresses {
-            Addresses::Public => AddressPolicy::Public,
-            Addresses::Loopback => AddressPolicy::LoopbackOnly,
-        };
-        let provider: Arc<dyn Provider> = Arc::new(Providers::new(Egress::new(policy)?, clock.clone()));
+        let provider: Arc<dyn Provider> = Arc::new(Providers::new(way_out(config)?, clock.clone()));
         let refresher = Refresher::new(Parts {
             ledger: ledger.clone(),
             keys: keys.clone(),
             provider: provider.clone(),
+            audit: audit.clone(),
             catalogue: catalogue.clone(),
             warm: warm.clone(),
             bells: bells.clone(),
@@ -100,15 +144,8 @@ impl House {
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
         });
-        let scheduler = match config.refresh.scheduling {
-            Scheduling::On => Some(Scheduler {
-                ledger: ledger.clone(),
-                refresher: refresher.clone(),
-                tick: config.refresh.tick,
-                first_shard: u16::try_from(process::id() % u32::from(ledger.shards())).unwrap_or(0),
-            }),
-            Scheduling::Off => None,
-        };
+        let scheduler = scheduler(config, &ledger, &refresher);
+        let custodian = Arc::new(custodian(config, &ledger, &keys, &audit, replica(config)));
         let admin = Arc::new(Admin {
             ledger: ledger.clone(),
             keys: keys.clone(),
@@ -118,14 +155,17 @@ impl House {
             provider,
             catalogue: catalogue.clone(),
             clock: clock.clone(),
+            consent: consent_rules(config),
+            custodian: custodian.clone(),
         });
         let broker = Arc::new(Broker {
             ledger,
-            keys,
+            keys: keys.clone(),
             warm: warm.clone(),
             refresher: refresher.clone(),
-            audit: Arc::new(LogAudit),
+            audit: audit.clone(),
             clock,
+            shown: Shown::default(),
             outage: Outage::default(),
         });
         Ok(Self {
@@ -133,34 +173,72 @@ impl House {
             broker,
             catalogue,
             refresher,
-            follower: Follower { warm, bells },
+            follower: Follower { warm, bells, keys },
             scheduler,
             limits: limits(config),
             grace: config.shutdown.grace,
+            callback: config.authorization.callback.clone(),
+            heartbeat,
+            custodian,
+            keysets: None,
+            audit,
+            callers,
+            background,
+            rights,
         })
     }
 
     /// Serves until `shutdown`, then drains: no new work, calls answered, answers of providers stored.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        doors: Doors,
         shutdown: CancellationToken,
         ready: impl FnOnce(),
     ) -> anyhow::Result<()> {
-        let (background, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (background, tasks) = (self.background, TaskTracker::new());
         let feed = self.broker.ledger.changes().await.context("the store's change feed did not start")?;
         tasks.spawn(self.follower.run(feed, background.clone()));
+        tasks.spawn(self.heartbeat.clone().run(background.clone()));
+        tasks.spawn(self.custodian.clone().run(shutdown.clone()));
+        if let Some((files, around, every)) = self.keysets {
+            for file in files {
+                tasks.spawn(file.follow(around.clone(), every, background.clone()));
+            }
+        }
         if let Some(scheduler) = self.scheduler {
             tasks.spawn(scheduler.run(shutdown.clone()));
         }
+        for task in doors.tasks {
+            tasks.spawn(task);
+        }
+        if let Some(news) = doors.news {
+            tasks.spawn(recorded(news, self.audit.clone(), background.clone()));
+        }
+        if let Some(callback) = self.callback {
+            let listener = TcpListener::bind(callback.listen).await.with_context(|| {
+                format!(
+                    "authorization.listen: {} cannot be bound; is another process there?",
+                    callback.listen
+                )
+            })?;
+            tracing::info!(address = %listener.local_addr()?, "listening for browsers");
+            let site = web::Site { admin: self.admin.clone(), public_url: callback.public_url };
+            tasks.spawn(web::serve(listener, site, shutdown.clone()));
+        }
+        let access = self.rights.access.clone();
+        self.rights.follow(&self.audit, &background).into_iter().for_each(|task| drop(tasks.spawn(task)));
         tasks.close();
         let services = Services {
             broker: self.broker,
             admin: self.admin,
+            custodian: self.custodian,
+            heartbeat: self.heartbeat,
+            stopping: shutdown.clone(),
             catalogue: self.catalogue,
-            access: Arc::new(Access),
+            access,
+            authenticate: self.callers.authenticate,
         };
-        let serving = grpc::serve(listener, services, self.limits, shutdown.clone().cancelled_owned());
+        let serving = grpc::serve(doors.open, services, self.limits, shutdown.clone().cancelled_owned());
         ready();
         let mut serving = std::pin::pin!(serving);
         let mut deadline = None;
@@ -182,8 +260,35 @@ impl House {
         shutdown.cancel();
         background.cancel();
         tasks.wait().await;
+        self.callers.tasks.wait().await;
+        self.audit.close().await;
         tracing::info!("stopped");
         served.context("the server ended")
+    }
+}
+
+/// To providers.
+fn way_out(config: &Config) -> anyhow::Result<Egress> {
+    let policy = match config.egress.addresses {
+        Addresses::Public => AddressPolicy::Public,
+        Addresses::Private => AddressPolicy::Private,
+        Addresses::Loopback => AddressPolicy::LoopbackOnly,
+    };
+    Ok(Egress::through(policy, config.egress.proxy.clone())?)
+}
+
+/// Puts on record what became of new certificates.
+async fn recorded(mut news: mpsc::Receiver<tls::News>, audit: Arc<Recorder>, stop: CancellationToken) {
+    loop {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return,
+            told = news.recv() => match told {
+                Some(tls::News::InUse) => Outcome::Done,
+                Some(tls::News::Refused) => Outcome::Refused,
+                None => return,
+            },
+        };
+        audit::reloaded(&*audit, Reloaded::Certificates, outcome).await;
     }
 }
 
@@ -207,25 +312,14 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
     })
 }
 
-async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Documents>> {
+pub(super) async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Documents>> {
     match &config.store {
         Store::Embedded { file } => {
             create_folder(file.parent())?;
             Ok(Arc::new(Embedded::open(file, clock).await?))
         }
         Store::Redis(redis) => {
-            let mut url = redis.url.clone();
-            if let Some(password) = &redis.password {
-                let refused = || anyhow!("store.redis.url takes no credentials");
-                url.set_username(redis.username.as_deref().unwrap_or_default()).map_err(|()| refused())?;
-                url.set_password(Some(password.expose())).map_err(|()| refused())?;
-            }
-            let options =
-                RedisOptions::new(url.as_str())?.namespace(redis.namespace.as_str())?.shards(redis.shards)?;
-            let store = RedisStore::connect(options).await?;
-            for finding in store.durability() {
-                tracing::warn!(finding = %finding, "redis is not set up to keep what it is given");
-            }
+            let store = RedisStore::connect(super::redis::options(redis)?).await?;
             Ok(Arc::new(store))
         }
     }
@@ -245,12 +339,51 @@ fn replica(config: &Config) -> String {
     })
 }
 
+fn consent_rules(config: &Config) -> ConsentRules {
+    let given = &config.authorization;
+    ConsentRules {
+        public_url: given.callback.as_ref().map(|callback| callback.public_url.clone()),
+        redirect: match given.redirect {
+            config::RedirectUris::PerConnection => RedirectUris::PerConnection,
+            config::RedirectUris::Shared => RedirectUris::Shared,
+        },
+        redirect_uris: given.redirect_uris.clone(),
+        return_uris: given.return_uris.clone(),
+        open_for: given.open_for,
+    }
+}
+
 fn limits(config: &Config) -> Limits {
+    let given = &config.limits;
     Limits {
-        concurrent_requests: config.limits.concurrent_requests,
+        rules: Rules {
+            calls: given.concurrent_requests,
+            calls_per_caller: given.concurrent_requests_per_caller,
+            waiting: given.waiting_requests,
+            waiting_per_caller: given.waiting_requests_per_caller,
+            waiting_per_tenant: given.waiting_requests_per_tenant,
+            streams_per_caller: given.streams_per_caller,
+            strangers: given.strangers_per_second,
+            rates: Rates {
+                serve: given.serve_per_second,
+                read: given.read_per_second,
+                write: given.write_per_second,
+                exchange: given.exchange_per_second,
+            },
+            burst: given.burst,
+        },
         concurrent_requests_per_connection: config.limits.concurrent_requests_per_connection,
         message_bytes: config.limits.message_bytes,
         request_timeout: config.limits.request_timeout,
         connection_age: config.limits.connection_age,
+        listening: bounds(config),
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        handshake: config.tls.as_ref().map_or(FIRST_BYTE, |tls| tls.handshake_timeout),
+        handshakes: config.limits.handshakes,
+        connections: config.limits.connections,
     }
 }

@@ -1,18 +1,31 @@
 //! `bursar serve`: the broker by its configuration, until it is told to stop.
 
-use super::{ServeMode, ServeOptions, house::House, say, stopped};
+use super::{
+    ServeMode, ServeOptions, callers,
+    doors::{self, Doors},
+    house::House,
+    say, stopped,
+};
 use crate::{
-    clock::SystemClock,
-    config::{self, Config},
-    seal::FileKeyset,
+    clock::{Clock, SystemClock},
+    config::{self, Config, MemoryLock},
+    process::{self, NotLocked},
     telemetry,
 };
-use anyhow::Context;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// Environment variables that belong to the command line.
-const ELSEWHERE: &[&str] = &["BURSAR_ENDPOINT", "BURSAR_OUTPUT", "BURSAR_TIMEOUT"];
+pub(super) const ELSEWHERE: &[&str] = &[
+    "BURSAR_ENDPOINT",
+    "BURSAR_OUTPUT",
+    "BURSAR_TIMEOUT",
+    "BURSAR_TLS_CA",
+    "BURSAR_TLS_CERT",
+    "BURSAR_TLS_KEY",
+    "BURSAR_TLS_SERVER_NAME",
+    "BURSAR_SERVER_SPIFFE_ID",
+    "BURSAR_TOKEN_FILE",
+];
 
 pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     if options.mode == ServeMode::PrintDefaultConfig {
@@ -21,29 +34,53 @@ pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     }
     let mut config = Config::read(options.config.as_deref(), ELSEWHERE)?;
     if let Some(listen) = options.listen {
-        anyhow::ensure!(
-            listen.ip().is_loopback(),
-            "--listen: {listen} is not a loopback address; until callers are authenticated only this machine may call"
-        );
-        config.listen = listen;
+        config.listen_at(listen)?;
     }
     if options.mode == ServeMode::Check {
-        FileKeyset::parse(config.keys.keyset.expose()).context("keys.keyset_file")?;
+        super::keks::keks(&config)?;
         super::house::catalogue(&config)?;
+        doors::check(&config)?;
+        callers::check(&config)?;
+        super::policies::rights(&config)?;
         say("configuration is valid: files and values; the store and the providers were not asked");
         return Ok(());
     }
     telemetry::init(config.log.format, &config.log.filter)?;
+    lock_memory(config.process.memory_lock)?;
     let stop = stopped()?;
-    let house = House::build(&config, Arc::new(SystemClock)).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listen: {} cannot be bound; is another process there?", config.listen))?;
-    let address = listener.local_addr()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let doors = Doors::open(&config, &clock, &stop).await?;
+    let (address, socket) = (doors.address, doors.socket.clone());
+    let Some(house) = House::build(&config, clock, &doors.open, &stop).await? else { return Ok(()) };
     house
-        .serve(listener, stop, || {
-            tracing::info!(%address, "serving");
+        .serve(doors, stop, || {
+            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            let socket = socket.map(|socket| socket.display().to_string()).unwrap_or_default();
+            tracing::info!(address, socket, "serving");
             say("ready");
         })
         .await
+}
+
+/// Before any secret is unlocked.
+fn lock_memory(wish: MemoryLock) -> anyhow::Result<()> {
+    let mend = |error: NotLocked| match error {
+        NotLocked::Limit => {
+            "set LimitMEMLOCK=infinity (systemd) or add the capability IPC_LOCK (containers), or turn swap off and set \
+             process.memory_lock = \"off\""
+        }
+        NotLocked::System => "set process.memory_lock = \"off\" where swap is off or encrypted",
+    };
+    match wish {
+        MemoryLock::Off => Ok(()),
+        MemoryLock::Try => {
+            if let Err(error) = process::lock_memory() {
+                let mend = mend(error);
+                tracing::warn!(%error, mend, "memory is not locked: secrets may be written to swap");
+            }
+            Ok(())
+        }
+        MemoryLock::Required => process::lock_memory()
+            .map_err(|error| anyhow::anyhow!("process.memory_lock: {error}\n    mend: {}", mend(error))),
+    }
 }

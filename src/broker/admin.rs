@@ -2,14 +2,21 @@
 //! domain's; here they meet the store and the refresher.
 
 pub mod authorizing;
+mod binding;
+pub mod checking;
 pub mod clients;
 pub mod connections;
+pub mod consent;
+pub mod credentials;
 pub mod grants;
+pub mod pages;
 pub mod revoking;
+pub mod rotating;
 pub mod tenants;
 
 use super::{
     bells::Bells,
+    custodian::{Custodian, KeysError},
     keys::Keyring,
     refresher::{RefreshError, Refresher},
     warm::WarmCopies,
@@ -17,27 +24,22 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        authorization::Fault,
         client::SecretsError,
         connection::State,
         failure::Failure,
         names::{Id, Owner},
         profile::GrantKind,
+        rotation::NotBegun,
     },
     provider::{Provider, catalogue::Catalogue},
     seal::SealError,
-    store::{
-        Key, StoreError,
-        ledger::{Ledger, Loaded},
-        records::{Record, prefix},
-    },
+    store::{StoreError, ledger::Ledger},
 };
-use std::sync::Arc;
+use consent::ConsentRules;
+pub use pages::{Listing, Page, Shown, Sight};
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
-
-/// Most records that one page of a list looks at, whether or not they pass its filter.
-const LOOKED_AT_MAX: usize = 2000;
-/// How many records one step of a scan loads.
-const STEP: usize = 200;
 
 pub struct Admin {
     pub ledger: Arc<Ledger>,
@@ -48,6 +50,8 @@ pub struct Admin {
     pub provider: Arc<dyn Provider>,
     pub catalogue: Arc<Catalogue>,
     pub clock: Arc<dyn Clock>,
+    pub consent: ConsentRules,
+    pub custodian: Arc<Custodian>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,28 +75,54 @@ pub enum AdminError {
     GrantNotAllowed { grant: GrantKind },
     #[error("{provider} does not offer grant {grant}")]
     GrantNotOffered { grant: GrantKind, provider: String },
-    /// The grant is in the API and not in this version.
-    #[error("grant {grant} is not implemented yet")]
-    GrantNotImplemented { grant: GrantKind },
     #[error("scope `{scope}` is not among the client's allowed scopes")]
     ScopeNotAllowed { scope: String },
     #[error("connection is {state}, in which this cannot be done")]
     WrongState { state: State },
+    /// There is a token and no way to another one but a new authorization.
+    #[error(
+        "the provider gave no refresh token, so nothing renews this {grant} grant: authorize the connection again"
+    )]
+    NothingRenews { grant: GrantKind },
     /// The provider refused what was given to start the connection with; nothing was kept.
     #[error("provider refused the grant: {}", .failure.detail)]
     GrantRefused { grant: GrantKind, failure: Failure },
+    /// Nothing is under way that this belongs to.
+    #[error("no authorization is under way")]
+    AuthorizationNotFound,
+    /// The person has not answered yet.
+    #[error("the person has not consented yet")]
+    AuthorizationPending { retry: Duration },
+    #[error("the person took longer than the authorization was open")]
+    AuthorizationExpired,
+    /// The person, or the provider's policy, said no.
+    #[error("the authorization was denied")]
+    AuthorizationDenied { code: Option<String> },
+    /// What came back is no grant.
+    #[error("the authorization brought no grant: {fault}")]
+    AuthorizationFailed { fault: Fault, code: Option<String> },
     /// The connection stands for somebody else: create another connection for this principal.
     #[error("grant is for another principal than the connection's")]
     OtherPrincipal,
     /// The provider did not revoke; the connection is kept until it does.
     #[error("provider did not revoke the grant: {}", .0.detail)]
     RevocationRefused(Failure),
+    /// The provider does not let a client change its own secret.
+    #[error("{provider} does not let a client change its own secret: add the next one by hand")]
+    RotationNotOffered { provider: String },
+    #[error(transparent)]
+    RotationNotBegun(#[from] NotBegun),
+    /// A step failed; the next call goes on with it.
+    #[error("secret was not changed yet: {}", .0.detail)]
+    RotationFailed(Failure),
     #[error(transparent)]
     Refresh(#[from] RefreshError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 /// What does not exist, or does already.
@@ -102,22 +132,6 @@ pub enum Kind {
     Tenant,
     Client,
     Connection,
-}
-
-/// One page of a list.
-#[derive(Debug)]
-pub struct Page<R> {
-    pub items: Vec<Loaded<R>>,
-    /// Where the next page begins; `None` on the last one.
-    pub next: Option<Key>,
-}
-
-/// What a list asks for.
-pub struct Listing<'a, R> {
-    pub owner: Option<&'a Owner>,
-    pub after: Option<Key>,
-    pub limit: usize,
-    pub keep: &'a (dyn Fn(&R) -> bool + Send + Sync),
 }
 
 /// Changes with what callers can change, not with a refresh: read-modify-write survives those.
@@ -136,28 +150,6 @@ fn check_etag(given: &str, uid: Uuid, revision: u64, name: &dyn std::fmt::Displa
 }
 
 impl Admin {
-    async fn page<R: Record>(&self, kind: &str, listing: Listing<'_, R>) -> Result<Page<R>, AdminError> {
-        let prefix = prefix(kind, listing.owner);
-        let (mut items, mut after, mut looked) = (Vec::new(), listing.after, 0);
-        loop {
-            let found = self.ledger.list::<R>(&prefix, after.as_ref(), STEP).await?;
-            for loaded in found.items {
-                after = Some(R::key_of(loaded.record.name())?);
-                looked += 1;
-                if (listing.keep)(&loaded.record) {
-                    items.push(loaded);
-                }
-                if items.len() == listing.limit || looked == LOOKED_AT_MAX {
-                    return Ok(Page { items, next: after });
-                }
-            }
-            match found.next {
-                Some(next) => after = Some(next),
-                None => return Ok(Page { items, next: None }),
-            }
-        }
-    }
-
     /// A new id from the present, so that ids sort by when they were made (UUIDv7).
     fn new_uid(&self) -> Uuid {
         self.clock.now().uuid()

@@ -1,25 +1,41 @@
 //! The keys in use: finds an owner's wrapped keys in the store, unlocks them, remembers them for a while; and
 //! stamps and checks records with them. What a key does is the seal's; where it lies is decided here.
+//!
+//! Who opens may do so with keys that were looked up an hour ago: a version that is not among them is looked up when it is
+//! met. Who seals may not: what is sealed by a version that is destroyed meanwhile would be lost. A rotation takes
+//! [`Keyring::spread`] before each of its steps, and whoever seals has looked within half of it.
+
+mod chains;
+mod changing;
+mod rooted;
+
+pub use changing::{ChainNow, Changed, Next};
+pub use rooted::{KeyringError, RootNow};
 
 use crate::{
-    clock::{Clock, Timestamp},
-    domain::names::Owner,
-    seal::{
-        DeploymentId, Kek, KekError, KeyChain, KeyVersion, OwnerKeys, Root, RootChain, SealBroken, SealError,
-        Stamp as Tag, Stamps,
-    },
+    clock::Clock,
+    domain::{names::Owner, token::Sealed},
+    seal::{Kek, KeyChain, OwnerKeys, SealBroken, Stamp as Tag, Stamps},
     store::{
-        Change, Document, Documents, Expect, Key, Room, StoreError, Swapped, Then,
+        Change, Documents, Expect, Key, Room, StoreError, Swapped, Then,
         ledger::{Place, Stamp, Stamper},
-        record as pb,
-        records::key_chain_key,
+        records::{Opened, key_chain_key, owner_of_chain},
     },
 };
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use prost::Message;
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use std::{sync::Arc, time::Duration};
-use uuid::Uuid;
+use rooted::Rooted;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::MutexGuard, time::Instant};
 
 /// Most owners whose keys are held unlocked.
 const OWNERS_MAX: usize = 100_000;
@@ -28,116 +44,219 @@ const KEPT_FOR: Duration = Duration::from_hours(1);
 /// Keys that do not fit a record are looked up again, at most this often: the owner may have been deleted
 /// and made anew, or another replica may have rotated.
 const RELOADED_EVERY: Duration = Duration::from_secs(1);
-/// Where the root chain lies.
-const ROOT: &str = "root";
+/// After a look that failed, keys that were looked up before are used this long without another.
+const SPARED_FOR: Duration = Duration::from_secs(5);
+/// Over how many locks the owners are spread, so that each owner's keys are fetched once at a time.
+const STRIPES: usize = 64;
 
 pub struct Keyring {
     documents: Arc<dyn Documents>,
     clock: Arc<dyn Clock>,
-    root: Root,
-    unlocked: Cache<Owner, Unlocked>,
+    /// Asked at start and at rotations only.
+    kek: Arc<dyn Kek>,
+    root: ArcSwap<Rooted>,
+    /// One look at the root chain at a time.
+    root_look: tokio::sync::Mutex<()>,
+    unlocked: Cache<Owner, Arc<Unlocked>>,
+    looks: Vec<tokio::sync::Mutex<()>>,
+    hasher: RandomState,
+    spread: Duration,
+    /// Raised whenever a change may have been missed: what was looked up before is in doubt.
+    epoch: AtomicU64,
+    /// No news comes in at all.
+    deaf: AtomicBool,
 }
 
-#[derive(Clone)]
 struct Unlocked {
     keys: OwnerKeys,
-    at: Timestamp,
-}
-
-/// The deployment's keys cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The key-encryption key did not unlock the store's root key: it is another one than the store was made with.
-    #[error(
-        "the store's root key does not open with the keyset of keys.keyset_file: name the keyset that the store was made with"
-    )]
-    WrongKeyset,
-    #[error(transparent)]
-    Kek(KekError),
+    chain: KeyChain,
+    /// When the store was asked: this was true then.
+    looked: Instant,
+    epoch: u64,
+    doubted: AtomicBool,
+    spared_until: Mutex<Option<Instant>>,
 }
 
 impl Keyring {
-    /// Unlocks the deployment's root key; in an empty store, makes one.
-    pub async fn open(
-        documents: Arc<dyn Documents>,
-        kek: &dyn Kek,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, KeyringError> {
-        let key = Key::new(ROOT)?;
-        let root = loop {
-            if let Some(document) = documents.read(&key).await?.value {
-                let chain = decode_root(&document)?;
-                break Root::unlock(kek, &chain).await.map_err(|err| match err {
-                    SealError::Kek(KekError::Unknown { .. } | KekError::Broken) => KeyringError::WrongKeyset,
-                    SealError::Kek(err) => KeyringError::Kek(err),
-                    SealError::Broken(_) | SealError::TooLarge { .. } | SealError::Step(_) => {
-                        KeyringError::WrongKeyset
-                    }
-                })?;
-            }
-            let (chain, root) = Root::create(kek, clock.now()).await.map_err(KeyringError::Kek)?;
-            if let Swapped::Done(_) = put_new(&*documents, key.clone(), encode_root(&chain)).await? {
-                break root;
-            }
-            // Another replica made one first.
-        };
-        let ring = Self { documents, clock, root, unlocked: Cache::new(OWNERS_MAX) };
-        ring.create(&Owner::Platform).await?;
-        Ok(ring)
+    /// The key-encryption key, for rotations.
+    pub fn kek(&self) -> &Arc<dyn Kek> {
+        &self.kek
+    }
+
+    /// Within this time every replica knows of a change of keys.
+    pub fn spread(&self) -> Duration {
+        self.spread
     }
 
     /// Gives an owner its first key; one that it has already is kept.
     pub async fn create(&self, owner: &Owner) -> Result<(), StoreError> {
-        let chain = self.root.new_chain(owner, self.clock.now());
-        put_new(&*self.documents, key_chain_key(owner)?, encode_chain(&chain).encode_to_vec()).await?;
+        let root = self.rooted(self.spread / 2).await?;
+        let chain = root.root.new_chain(owner, self.clock.now());
+        put_new(&*self.documents, key_chain_key(owner)?, chains::encode_chain(&chain)).await?;
         Ok(())
     }
 
-    /// Forgets an owner's keys: nothing that was sealed with them opens again, in any copy of the store.
-    pub async fn destroy(&self, owner: &Owner) -> Result<(), StoreError> {
-        let key = key_chain_key(owner)?;
-        if let Some(document) = self.documents.read(&key).await?.value {
-            let expect = Expect::At(document.version);
-            self.documents.swap(Change { key, expect, then: Then::Delete, room: Room::Forced }).await?;
-        }
-        self.unlocked.remove(owner);
-        Ok(())
-    }
-
-    /// The owner's keys. Local once they were looked up; while the store is away, the ones that were.
+    /// The owner's keys, to open with. Local once they were looked up; while the store is away, the ones that were.
     pub async fn keys(&self, owner: &Owner) -> Result<OwnerKeys, StoreError> {
-        let now = self.clock.now();
-        match self.unlocked.get(owner) {
-            Some(found) if now < found.at.plus(KEPT_FOR) => Ok(found.keys),
-            Some(found) => match self.load(owner).await {
-                Err(StoreError::Unavailable { .. }) => Ok(found.keys),
-                loaded => loaded,
-            },
-            None => self.load(owner).await,
+        self.opening(owner, Opened::InUse).await
+    }
+
+    /// The owner's keys, to seal with: the store was asked for them within half of [`spread`](Self::spread).
+    pub async fn sealing(&self, owner: &Owner) -> Result<OwnerKeys, StoreError> {
+        let fresh = |found: &Unlocked| found.looked.elapsed() <= self.spread / 2 && self.holds_good(found);
+        if let Some(found) = self.unlocked.get(owner)
+            && fresh(&found)
+        {
+            return Ok(found.keys.clone());
+        }
+        let looking = self.looking(owner).await;
+        match self.unlocked.get(owner).filter(|found| fresh(found)) {
+            Some(found) => Ok(found.keys.clone()),
+            None => self.load(owner, &looking).await.map(|found| found.keys.clone()),
         }
     }
 
-    async fn load(&self, owner: &Owner) -> Result<OwnerKeys, StoreError> {
-        let key = key_chain_key(owner)?;
-        let Some(document) = self.documents.read(&key).await?.value else {
-            self.unlocked.remove(owner);
-            return Err(StoreError::NoKeys { owner: owner.to_string() });
+    /// The owner's keys, among them the one that this was sealed by, if there is such a one by now.
+    pub async fn keys_for<T>(&self, owner: &Owner, sealed: &Sealed<T>) -> Result<OwnerKeys, StoreError> {
+        let keys = self.keys(owner).await?;
+        if keys.holds_that_of(sealed) {
+            return Ok(keys);
+        }
+        Ok(self.reloaded(owner, Opened::InUse).await?.unwrap_or(keys))
+    }
+
+    async fn opening(&self, owner: &Owner, opened: Opened) -> Result<OwnerKeys, StoreError> {
+        let Some(found) = self.unlocked.get(owner) else {
+            let looking = self.looking(owner).await;
+            return match self.unlocked.get(owner) {
+                Some(found) => found.usable(owner, opened),
+                None => self.load(owner, &looking).await?.usable(owner, opened),
+            };
         };
-        let forged = |_: SealBroken| StoreError::Forged { key: key.to_string() };
-        let chain = decode_chain(&document)?;
-        let keys = self.root.unlock_chain(owner, &chain).map_err(forged)?;
-        self.unlocked.insert(owner.clone(), Unlocked { keys: keys.clone(), at: self.clock.now() });
-        Ok(keys)
+        let now = Instant::now();
+        let spared = || found.spared_until.lock().is_some_and(|until| now < until);
+        if (now < found.looked + KEPT_FOR && self.holds_good(&found)) || spared() {
+            return found.usable(owner, opened);
+        }
+        // Whoever comes while one looks is served with what there is.
+        let Ok(looking) = self.stripe(owner).try_lock() else { return found.usable(owner, opened) };
+        match self.load(owner, &looking).await {
+            Ok(loaded) => loaded.usable(owner, opened),
+            Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. }) => {
+                *found.spared_until.lock() = Some(Instant::now() + SPARED_FOR);
+                found.usable(owner, opened)
+            }
+            Err(err) => Err(err),
+        }
     }
 
     /// Newer keys than those that did not fit; `None` when they were looked up a moment ago.
-    async fn reloaded(&self, owner: &Owner) -> Result<Option<OwnerKeys>, StoreError> {
-        let now = self.clock.now();
-        match self.unlocked.peek(owner) {
-            Some(found) if now < found.at.plus(RELOADED_EVERY) => Ok(None),
-            _ => self.load(owner).await.map(Some),
+    async fn reloaded(&self, owner: &Owner, opened: Opened) -> Result<Option<OwnerKeys>, StoreError> {
+        let lately = |found: &Unlocked| found.looked.elapsed() < RELOADED_EVERY;
+        let began = Instant::now();
+        if self.unlocked.peek(owner).is_some_and(|found| lately(&found)) {
+            return Ok(None);
+        }
+        let looking = self.looking(owner).await;
+        // Somebody may have looked while this one waited.
+        match self.unlocked.get(owner).filter(|found| found.looked >= began) {
+            Some(found) => found.usable(owner, opened).map(Some),
+            None => self.load(owner, &looking).await?.usable(owner, opened).map(Some),
+        }
+    }
+
+    /// Asks the store. Where it gives an older chain than it did before, or none that this deployment wrote, what was
+    /// there before is used on: nobody else can have changed it.
+    async fn load(&self, owner: &Owner, _: &MutexGuard<'_, ()>) -> Result<Arc<Unlocked>, StoreError> {
+        let (looked, epoch) = (Instant::now(), self.epoch.load(Ordering::Acquire));
+        let known = self.unlocked.peek(owner);
+        let (chain, keys) = match (self.found(owner, known.as_deref()).await, &known) {
+            (Ok(Some(found)), _) => found,
+            (Ok(None), Some(known)) if known.chain.shut_at.is_none() => {
+                // A tenant is deleted in steps, and every replica hears of the first before the last.
+                suspicious(owner, "is gone");
+                (known.chain.clone(), known.keys.clone())
+            }
+            (Err(StoreError::NoKeys { .. }) | Ok(None), _) => {
+                self.unlocked.remove(owner);
+                return Err(StoreError::NoKeys { owner: owner.to_string() });
+            }
+            (Err(StoreError::Forged { .. } | StoreError::Broken { .. }), Some(known)) => {
+                suspicious(owner, "is not authentic");
+                (known.chain.clone(), known.keys.clone())
+            }
+            (Err(StoreError::RolledBack { .. }), Some(known)) => {
+                suspicious(owner, "is older than it was before");
+                (known.chain.clone(), known.keys.clone())
+            }
+            (Err(err), _) => return Err(err),
+        };
+        let spared_until = Mutex::new(None);
+        let found = Unlocked { keys, chain, looked, epoch, doubted: AtomicBool::new(false), spared_until };
+        let found = Arc::new(found);
+        self.unlocked.insert(owner.clone(), found.clone());
+        Ok(found)
+    }
+
+    async fn found(
+        &self,
+        owner: &Owner,
+        known: Option<&Unlocked>,
+    ) -> Result<Option<(KeyChain, OwnerKeys)>, StoreError> {
+        let Some(now) = self.chain(owner).await? else { return Ok(None) };
+        if !now.chain.is_held() {
+            return Err(StoreError::NoKeys { owner: owner.to_string() });
+        }
+        match known {
+            Some(known) if now.chain.is_behind(&known.chain) => {
+                Err(StoreError::RolledBack { key: key_chain_key(owner)?.to_string() })
+            }
+            Some(known) if now.chain == known.chain => Ok(Some((now.chain, known.keys.clone()))),
+            Some(_) | None => {
+                let keys = self.root.load().root.unlock_chain(owner, &now.chain);
+                Ok(Some((now.chain, keys.map_err(|SealBroken| forged(owner))?)))
+            }
+        }
+    }
+
+    /// Whether nothing was heard that speaks against it.
+    fn holds_good(&self, found: &Unlocked) -> bool {
+        !found.doubted.load(Ordering::Acquire) && found.epoch == self.epoch.load(Ordering::Acquire)
+    }
+
+    async fn looking(&self, owner: &Owner) -> MutexGuard<'_, ()> {
+        self.stripe(owner).lock().await
+    }
+
+    fn stripe(&self, owner: &Owner) -> &tokio::sync::Mutex<()> {
+        let at = self.hasher.hash_one(owner) % STRIPES as u64;
+        &self.looks[usize::try_from(at).unwrap_or(0)]
+    }
+
+    /// The change feed told of a document: if it is an owner's chain, it is looked up before it is used again.
+    pub fn told(&self, key: &Key) {
+        if let Some(found) = owner_of_chain(key).and_then(|owner| self.unlocked.peek(&owner)) {
+            found.doubted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Nothing is heard until the next [`doubt_all`](Self::doubt_all).
+    pub fn deaf(&self) {
+        self.deaf.store(true, Ordering::Release);
+    }
+
+    /// News comes in, and some may have been missed.
+    pub fn doubt_all(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.deaf.store(false, Ordering::Release);
+    }
+}
+
+impl Unlocked {
+    fn usable(&self, owner: &Owner, opened: Opened) -> Result<OwnerKeys, StoreError> {
+        match (opened, self.chain.shut_at) {
+            (Opened::InUse, Some(_)) => Err(StoreError::Deleted { owner: owner.to_string() }),
+            (Opened::InUse, None) | (Opened::Always, _) => Ok(self.keys.clone()),
         }
     }
 }
@@ -145,7 +264,7 @@ impl Keyring {
 #[async_trait]
 impl Stamper for Keyring {
     async fn stamp(&self, place: &Place<'_>, record: &[u8]) -> Result<Stamp, StoreError> {
-        let tag = self.keys(place.owner).await?.stamp(place.key.as_str(), place.version.0, record);
+        let tag = self.sealing(place.owner).await?.stamp(place.key.as_str(), place.version.0, record);
         Ok(Stamp { key_version: tag.key_version, tag: tag.tag.to_vec() })
     }
 
@@ -156,13 +275,31 @@ impl Stamper for Keyring {
             tag: stamp.tag.as_slice().try_into().map_err(|_| forged())?,
         };
         let fits = |keys: &OwnerKeys| keys.check(place.key.as_str(), place.version.0, record, &tag);
-        if fits(&self.keys(place.owner).await?).is_ok() {
+        // Without news, who was deleted is not heard of: the store, which answered a moment ago, is asked.
+        let deaf = self.deaf.load(Ordering::Acquire);
+        if deaf && let Some(keys) = self.reloaded(place.owner, place.opened).await? {
+            return fits(&keys).map_err(|_| forged());
+        }
+        if fits(&self.opening(place.owner, place.opened).await?).is_ok() {
             return Ok(());
         }
-        match self.reloaded(place.owner).await? {
+        match self.reloaded(place.owner, place.opened).await? {
             Some(keys) => fits(&keys).map_err(|_| forged()),
             None => Err(forged()),
         }
+    }
+}
+
+fn suspicious(owner: &Owner, problem: &'static str) {
+    tracing::error!(%owner, problem,
+        "stored key chain is not what this process has seen before; what it has seen is used on: after restoring a \
+         back-up start the brokers again, else look at who may write to the store");
+}
+
+fn forged(owner: &Owner) -> StoreError {
+    match key_chain_key(owner) {
+        Ok(key) => StoreError::Forged { key: key.to_string() },
+        Err(err) => err,
     }
 }
 
@@ -170,64 +307,4 @@ async fn put_new(documents: &dyn Documents, key: Key, body: Vec<u8>) -> Result<S
     let then = Then::Put { body, due: None };
     let change = Change { key, expect: Expect::Absent, then, room: Room::Needed };
     Ok(documents.swap(change).await?.value)
-}
-
-fn broken(key: &Key, cause: &str) -> StoreError {
-    StoreError::Broken { key: key.to_string(), cause: cause.to_owned() }
-}
-
-fn encode_chain(chain: &KeyChain) -> pb::KeyChain {
-    let version = |held: &KeyVersion| pb::KeyVersion {
-        version: held.version,
-        state: held.state.word().to_owned(),
-        wrapped: held.wrapped.clone(),
-        created_at: held.created_at.0,
-    };
-    pb::KeyChain {
-        versions: chain.versions.iter().map(version).collect(),
-        stamp_key_version: chain.stamp.key_version,
-        stamp: chain.stamp.tag.to_vec(),
-    }
-}
-
-fn chain_of(key: &Key, chain: pb::KeyChain) -> Result<KeyChain, StoreError> {
-    let versions = chain.versions.into_iter().map(|held| {
-        Ok(KeyVersion {
-            version: held.version,
-            state: held
-                .state
-                .parse()
-                .map_err(|_| broken(key, "has a key state that this program does not know"))?,
-            wrapped: held.wrapped,
-            created_at: Timestamp(held.created_at),
-        })
-    });
-    let tag = chain.stamp.as_slice().try_into().map_err(|_| broken(key, "has a stamp of a wrong length"))?;
-    Ok(KeyChain {
-        versions: versions.collect::<Result<_, StoreError>>()?,
-        stamp: Tag { key_version: chain.stamp_key_version, tag },
-    })
-}
-
-fn decode_chain(document: &Document) -> Result<KeyChain, StoreError> {
-    let chain =
-        pb::KeyChain::decode(&*document.body).map_err(|_| broken(&document.key, "is no key chain"))?;
-    chain_of(&document.key, chain)
-}
-
-fn encode_root(root: &RootChain) -> Vec<u8> {
-    pb::RootChain {
-        deployment: root.deployment.0.as_bytes().to_vec(),
-        chain: Some(encode_chain(&root.chain)),
-    }
-    .encode_to_vec()
-}
-
-fn decode_root(document: &Document) -> Result<RootChain, StoreError> {
-    let wrong = || broken(&document.key, "is no root chain");
-    let root = pb::RootChain::decode(&*document.body).map_err(|_| wrong())?;
-    Ok(RootChain {
-        deployment: DeploymentId(Uuid::from_slice(&root.deployment).map_err(|_| wrong())?),
-        chain: chain_of(&document.key, root.chain.ok_or_else(wrong)?)?,
-    })
 }

@@ -1,8 +1,15 @@
 //! One exchange per connection: claim, exchange, commit, in a task of its own that is finished even if nobody
 //! waits for it. Decides nothing about tokens: transitions do.
 
+mod consenting;
 mod exchange;
 mod failing;
+mod landing;
+mod renewing;
+mod states;
+
+pub use consenting::OneTime;
+use landing::Landing;
 
 use super::{
     bells::Bells,
@@ -12,6 +19,7 @@ use super::{
     warm::{WarmCopies, Watch},
 };
 use crate::{
+    audit::Audit,
     domain::{
         attempt::{Ask, Seen},
         client::Client,
@@ -51,6 +59,8 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     pub keys: Arc<Keyring>,
     pub provider: Arc<dyn Provider>,
+    /// Where it is put on record that a connection went into another state by itself.
+    pub audit: Arc<dyn Audit>,
     pub catalogue: Arc<Catalogue>,
     pub warm: Arc<WarmCopies>,
     pub bells: Arc<Bells>,
@@ -70,7 +80,14 @@ pub struct Parts {
 
 /// The exchanges under way in this process.
 pub type Board = Mutex<HashMap<ConnectionName, Flight>>;
-type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// One of them: for whom, and what it comes to.
+#[derive(Clone)]
+pub struct Flight {
+    ask: Ask,
+    outcome: Shared<BoxFuture<'static, Outcome>>,
+}
+
 pub type Outcome = Result<Arc<Loaded<Connection>>, RefreshError>;
 
 /// Why there is no newer token.
@@ -92,6 +109,9 @@ pub enum RefreshError {
     /// The answer came after the connection had been revoked, deleted or authorized again.
     #[error("connection was ended while its answer was on the way")]
     Orphaned,
+    /// The authorization was replaced by another one, or is over.
+    #[error("authorization was replaced or is over")]
+    Replaced,
     /// No profile of that name is configured: check the providers folder of this replica.
     #[error("{0} is not configured")]
     NoProfile(ProviderName),
@@ -114,21 +134,14 @@ impl RefreshError {
     fn is_hopeless_here(&self) -> bool {
         match self {
             Self::NoProfile(_) | Self::Seal(_) => true,
-            Self::Store(err) => match err {
-                StoreError::Forged { .. }
-                | StoreError::Broken { .. }
-                | StoreError::TooNew { .. }
-                | StoreError::NoKeys { .. }
-                | StoreError::Refused { .. }
-                | StoreError::Unusable { .. } => true,
-                StoreError::Unavailable { .. } | StoreError::Full | StoreError::Contended { .. } => false,
-            },
+            Self::Store(err) => err.lasts(),
             Self::Failed(_)
             | Self::Held { .. }
             | Self::Ended(_)
             | Self::Busy
             | Self::Gone
             | Self::Orphaned
+            | Self::Replaced
             | Self::NoClient(_)
             | Self::Stopping
             | Self::Lost => false,
@@ -146,9 +159,17 @@ impl Refresher {
         drop(self.flight(name, seen, ask));
     }
 
-    /// Waits for the refresh under way, starting one if there is none.
+    /// Waits for the refresh under way, starting one if there is none. What becomes of somebody's consent is no answer
+    /// to that: it is waited for, and then the connection is looked at again.
     pub async fn refreshed(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Outcome {
-        self.flight(name, seen, ask).await
+        loop {
+            let flight = self.flight(name, seen, ask);
+            if !flight.ask.is_consent() {
+                break flight.outcome;
+            }
+            drop(flight.outcome.await);
+        }
+        .await
     }
 
     /// Spends a one-time credential that is not stored anywhere. Joins nobody: another flight has not got it.
@@ -156,13 +177,16 @@ impl Refresher {
         loop {
             let other = {
                 let mut board = self.parts.board.lock();
-                match board.get(name) {
-                    Some(other) => other.clone(),
-                    None => break self.take_off(&mut board, name, seen, Ask::Bootstrap, Some(grant)),
+                if let Some(other) = board.get(name) {
+                    other.clone()
+                } else {
+                    let brought = Some(OneTime::plain(grant));
+                    break self.take_off(&mut board, name, seen, Ask::Bootstrap, brought);
                 }
             };
-            drop(other.await);
+            drop(other.outcome.await);
         }
+        .outcome
         .await
     }
 
@@ -174,7 +198,7 @@ impl Refresher {
         self.parts.tasks.spawn(work).await.map_err(|_| RefreshError::Lost)
     }
 
-    /// Starts no exchange any more, and waits until none is under way.
+    /// Waits until no exchange is under way, and starts none.
     pub async fn drain(&self) {
         self.parts.stopping.cancel();
         self.parts.tasks.close();
@@ -216,14 +240,15 @@ impl Refresher {
         name: &ConnectionName,
         seen: Seen,
         ask: Ask,
-        grant: Option<Grant>,
+        grant: Option<OneTime>,
     ) -> Flight {
         let landing = Landing { parts: self.parts.clone(), name: name.clone() };
         let task = self
             .parts
             .tasks
             .spawn(async move { landing.parts.watched(&landing.name, seen, ask, grant).await });
-        let flight = async move { task.await.unwrap_or(Err(RefreshError::Lost)) }.boxed().shared();
+        let outcome = async move { task.await.unwrap_or(Err(RefreshError::Lost)) }.boxed().shared();
+        let flight = Flight { ask, outcome };
         board.insert(name.clone(), flight.clone());
         flight
     }
@@ -231,7 +256,7 @@ impl Refresher {
 
 impl Parts {
     /// Passes over for a while what this replica cannot refresh, and says so where nobody waits for the answer.
-    async fn watched(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<Grant>) -> Outcome {
+    async fn watched(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<OneTime>) -> Outcome {
         let outcome = self.refresh(name, seen, ask, grant).await;
         if let Err(err) = &outcome
             && err.is_hopeless_here()
@@ -257,7 +282,7 @@ impl Parts {
         name: &ConnectionName,
         seen: Seen,
         ask: Ask,
-        mut grant: Option<Grant>,
+        mut grant: Option<OneTime>,
     ) -> Outcome {
         for _ in 0..TURNS_MAX {
             let bell = self.bells.listen(name);
@@ -277,12 +302,19 @@ impl Parts {
             if self.stopping.is_cancelled() {
                 return Err(RefreshError::Stopping);
             }
-            let open = |now| self.attempt(&prepared.profile, seen, now);
+            let open = |now| self.attempt(&prepared.profile, seen, ask, now);
             match self.ledger.claim(name, seen, ask, &prepared.profile, open).await? {
-                Claimed::Yours(claim) => return self.exchange(*claim, prepared, grant.take()).await,
+                Claimed::Yours(claim) => {
+                    return self.exchange(*claim, prepared, ask, grant.take()).await;
+                }
+                Claimed::Moved(_) if ask.is_consent() => return Err(RefreshError::Replaced),
                 Claimed::Moved(loaded) => return Ok(self.kept(watch, *loaded)),
                 Claimed::Held { until } => return Err(self.held(name, until).await),
                 Claimed::Ended(state) => return Err(RefreshError::Ended(state)),
+                Claimed::Over { before, now } => {
+                    self.entered(before, &now.record).await;
+                    return Err(RefreshError::Ended(now.record.state));
+                }
                 Claimed::Busy { until } => {
                     // Waiting for somebody else takes no exchange's place.
                     drop(slot);
@@ -293,7 +325,9 @@ impl Parts {
                         () = self.stopping.cancelled() => return Err(RefreshError::Stopping),
                         _ = tokio::time::timeout(left, rung) => {}
                     }
-                    if let Some(outcome) = self.others_result(name, seen).await? {
+                    if !ask.is_consent()
+                        && let Some(outcome) = self.others_result(name, seen).await?
+                    {
                         return outcome;
                     }
                 }
@@ -330,13 +364,19 @@ impl Parts {
         RefreshError::Held { at: self.ledger.now(), until, failure }
     }
 
-    fn attempt(&self, profile: &Profile, seen: Seen, now: Moment) -> Attempt {
+    fn attempt(&self, profile: &Profile, seen: Seen, ask: Ask, now: Moment) -> Attempt {
         Attempt {
             id: Uuid::new_v4(),
             replica: self.replica.clone(),
             generation: seen.generation,
             started_at: now.here,
-            lease_until: now.store.plus(profile.exchange_deadline() + self.lease_extra),
+            lease_until: now
+                .store
+                .plus(profile.asking_time() + profile.exchange_deadline() + self.lease_extra),
+            authorization: match ask {
+                Ask::Authorization(id) => Some(id),
+                Ask::Scheduler | Ask::Caller | Ask::Operator | Ask::Revocation | Ask::Bootstrap => None,
+            },
         }
     }
 
@@ -344,17 +384,5 @@ impl Parts {
         let loaded = Arc::new(loaded);
         self.warm.keep(watch, &loaded);
         loaded
-    }
-}
-
-/// Takes the flight off the board however it ends, panics included.
-struct Landing {
-    parts: Arc<Parts>,
-    name: ConnectionName,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.parts.board.lock().remove(&self.name);
     }
 }

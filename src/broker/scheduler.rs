@@ -3,7 +3,7 @@
 
 use super::refresher::Refresher;
 use crate::{
-    domain::{attempt::Ask, connection::Connection},
+    domain::{attempt::Ask, authorization::Chore, connection::Connection, names::ConnectionName},
     store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
 use futures_util::stream::{self, TryStreamExt};
@@ -92,14 +92,61 @@ impl Scheduler {
             return Ok(());
         }
         match self.ledger.read::<Connection>(&name).await {
-            Ok(Some(loaded)) => self.refresher.start(&name, loaded.record.seen(), Ask::Scheduler),
+            Ok(Some(loaded)) => {
+                let now = self.ledger.now();
+                match loaded.record.chore(now) {
+                    Chore::Poll(id) => self.refresher.poll(&name, id),
+                    Chore::Close => self.close(&name).await?,
+                    Chore::Nothing => {}
+                }
+                if loaded.record.due.is_some_and(|due| due <= now.store) {
+                    self.refresher.start(&name, loaded.record.seen(), Ask::Scheduler);
+                }
+            }
             Ok(None) => {}
             Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
+            Err(StoreError::Deleted { .. }) => self.park(&name).await?,
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed");
                 self.refresher.shunned().shun(&name);
             }
         }
         Ok(())
+    }
+
+    /// Nothing of a deleted tenant is refreshed: out of the queue, it does not stand in anybody's way. Restoring the
+    /// tenant puts it back.
+    async fn park(&self, name: &ConnectionName) -> Result<(), StoreError> {
+        let parked = match self.ledger.read_always::<Connection>(name).await {
+            Ok(Some(loaded)) => self.ledger.park(&loaded).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(err) => Err(err),
+        };
+        match parked {
+            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
+            Ok(()) => Ok(()),
+            Err(err) => {
+                tracing::error!(connection = %name, cause = %err, "connection of a deleted tenant cannot be put aside");
+                self.refresher.shunned().shun(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes down that an authorization ran out of time, or left no word.
+    async fn close(&self, name: &ConnectionName) -> Result<(), StoreError> {
+        let gone = || StoreError::Contended { name: name.to_string() };
+        let closed = self.ledger.amend(name, gone, |record: &mut Connection, now| {
+            record.close_authorization(now);
+            Ok(())
+        });
+        match closed.await {
+            Ok(_) => Ok(()),
+            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
+            Err(err) => {
+                tracing::debug!(connection = %name, cause = %err, "authorization could not be closed yet");
+                Ok(())
+            }
+        }
     }
 }

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     api::{
-        AddClientSecretRequest, Client, ClientAuthMethod, CreateClientRequest, DeleteClientRequest,
-        Environment, GetClientRequest, GrantType, ListClientsRequest, RetireClientSecretRequest,
-        UpdateClientRequest,
+        AddClientSecretRequest, Client, ClientAuthMethod, ClientSecret, CreateClientRequest,
+        DeleteClientRequest, Environment, GetClientRequest, GrantType, ListClientsRequest,
+        RetireClientSecretRequest, RotateClientSecretRequest, UpdateClientRequest, client_secret,
     },
     domain::names::{ClientName, ProviderName},
 };
@@ -34,6 +34,19 @@ pub(super) enum ClientCommand {
     Update(Update),
     /// Forget a client and its secrets; the registration at the provider stays
     Delete(Delete),
+    /// Print the public halves of a client's private keys, as a JSON Web Key Set to be registered at the provider
+    Jwks {
+        /// The client, `tenants/{tenant}/clients/{client}` or `platform/clients/{client}`
+        name: ClientName,
+    },
+    /// Print a client's certificate and its chain in PEM, to be registered at the provider
+    Certificate {
+        /// The client, `tenants/{tenant}/clients/{client}` or `platform/clients/{client}`
+        name: ClientName,
+        /// Id of the secret, as `client show` lists it; none: the one that was added last
+        #[arg(long = "secret-id", value_name = "ID")]
+        secret: Option<String>,
+    },
     /// Add or retire secrets
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -45,6 +58,14 @@ pub(super) enum SecretCommand {
     Add(AddSecret),
     /// Erase a secret's value
     Retire(RetireSecret),
+    /// Change the secret at the provider and here, where the provider lets a client do that (SAP Concur)
+    Rotate {
+        /// The client, `tenants/{tenant}/clients/{client}` or `platform/clients/{client}`
+        name: ClientName,
+        /// Rotate it only if this is still the client's etag
+        #[arg(long)]
+        etag: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +92,9 @@ pub(super) struct Create {
     auth_method: Option<ClientAuthMethod>,
     #[command(flatten)]
     secret: ClientSecretArgs,
+    /// Succeed when there is such a client with this provider and client identifier, and leave it as it is
+    #[arg(long)]
+    allow_existing: bool,
 }
 
 #[derive(Debug, Args)]
@@ -142,9 +166,15 @@ impl ClientCommand {
     pub(super) async fn run(self, api: &ApiArgs, console: &mut Console) -> Result<(), Failure> {
         match self {
             Self::Create(args) => {
+                let (existing, name) = (args.allow_existing.into(), args.name.to_string());
+                let (provider, id) = (args.provider.to_string(), args.client_id.clone());
                 let request = args.request(console)?;
                 let session = Session::open(api).await?;
-                console.show(&session.wait(session.clients().create_client(request)).await?, api.output)
+                let (mut creating, mut getting) = (session.clients(), session.clients());
+                let get = Box::pin(getting.get_client(GetClientRequest { name }));
+                let fits = |found: &Client| found.provider == provider && found.client_id == id;
+                let create = Box::pin(creating.create_client(request));
+                console.show(&session.created(create, existing, get, fits).await?, api.output)
             }
             Self::List(args) => args.run(api, console).await,
             Self::Show { name } => {
@@ -164,9 +194,35 @@ impl ClientCommand {
                 session.wait(session.clients().delete_client(request)).await?;
                 console.gone(&name, api.output)
             }
+            Self::Jwks { name } => {
+                let client = got(&name, api).await?;
+                if client.jwks.is_empty() {
+                    let why =
+                        "this client has no private key: add one with `client secret add --generate-key`";
+                    return Err(Failure::Usage(why.into()));
+                }
+                console.print(&format!("{}\n", client.jwks))
+            }
+            Self::Certificate { name, secret } => {
+                let client = got(&name, api).await?;
+                let wanted = |one: &&ClientSecret| {
+                    let retired = one.state() == client_secret::State::Retired;
+                    let named = secret.as_ref().is_none_or(|id| *id == one.id);
+                    named && !retired && !one.certificate_chain_pem.is_empty()
+                };
+                match client.secrets.iter().rfind(wanted) {
+                    Some(found) => console.print(&found.certificate_chain_pem),
+                    None => Err(Failure::Usage("this client has no such certificate in use".into())),
+                }
+            }
             Self::Secret(command) => command.run(api, console).await,
         }
     }
+}
+
+async fn got(name: &ClientName, api: &ApiArgs) -> Result<Client, Failure> {
+    let session = Session::open(api).await?;
+    session.wait(session.clients().get_client(GetClientRequest { name: name.to_string() })).await
 }
 
 impl SecretCommand {
@@ -189,6 +245,12 @@ impl SecretCommand {
                 };
                 let session = Session::open(api).await?;
                 session.wait(session.clients().retire_client_secret(request)).await?
+            }
+            Self::Rotate { name, etag } => {
+                let request =
+                    RotateClientSecretRequest { name: name.to_string(), etag: etag.unwrap_or_default() };
+                let session = Session::open(api).await?;
+                session.wait(session.clients().rotate_client_secret(request)).await?
             }
         };
         console.show(&client, api.output)

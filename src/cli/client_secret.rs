@@ -3,15 +3,19 @@
 use super::{
     console::Console,
     failure::Failure,
-    secret::{Source, read_text_file, secret_args},
-    times::parse_time,
+    secret::{SecretArgs as _, Source, read_text_file, secret_args},
+    times::{parse_span, parse_time},
 };
 use crate::api::{
-    CertificateInput, ClientAuthMethod, ClientSecretInput, PrivateKeyInput, client_secret_input::Value,
+    CertificateInput, ClientAuthMethod, ClientSecretInput, PrivateKeyInput, SigningAlgorithm,
+    client_secret_input::Value,
 };
 use clap::Args;
 use prost_types::Timestamp;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 secret_args! {
     /// Where the shared secret is.
@@ -36,6 +40,17 @@ pub(super) struct ClientSecretArgs {
     /// File with the certificates in PEM, leaf first; goes with the private key
     #[arg(long, value_name = "FILE")]
     certificate_file: Option<PathBuf>,
+    /// The server makes a private key that signs in this way and never gives it out; see `client jwks`
+    #[arg(long, value_enum, value_name = "ALGORITHM", conflicts_with_all = ["client-secret-file",
+        "client-secret-env", "private-key-file", "private-key-env", "certificate_file", "generate_certificate"])]
+    generate_key: Option<SigningAlgorithm>,
+    /// The server makes a private key and a self-signed certificate; see `client certificate`
+    #[arg(long, conflicts_with_all = ["client-secret-file", "client-secret-env", "private-key-file",
+        "private-key-env", "certificate_file", "key_id"])]
+    generate_certificate: bool,
+    /// How long the certificate that the server makes is good, for example 90d
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, requires = "generate_certificate")]
+    valid_for: Option<Duration>,
     /// When the secret expires, in RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     secret_expire_time: Option<Timestamp>,
@@ -48,6 +63,8 @@ enum Wanted<'a> {
     Shared,
     PrivateKey,
     Certificate(&'a Path),
+    GeneratedKey(SigningAlgorithm),
+    GeneratedCertificate,
 }
 
 impl ClientSecretArgs {
@@ -63,10 +80,23 @@ impl ClientSecretArgs {
             Wanted::PrivateKey => Value::PrivateKey(PrivateKeyInput {
                 private_key_pem: self.private_key.read(console)?.expose().to_owned(),
                 key_id: self.key_id.clone().unwrap_or_default(),
+                ..PrivateKeyInput::default()
+            }),
+            Wanted::GeneratedKey(algorithm) => Value::PrivateKey(PrivateKeyInput {
+                key_id: self.key_id.clone().unwrap_or_default(),
+                algorithm: algorithm.into(),
+                generate: true,
+                ..PrivateKeyInput::default()
+            }),
+            Wanted::GeneratedCertificate => Value::Certificate(CertificateInput {
+                generate: true,
+                valid_for: self.valid_for.and_then(|span| span.try_into().ok()),
+                ..CertificateInput::default()
             }),
             Wanted::Certificate(chain) => Value::Certificate(CertificateInput {
                 certificate_chain_pem: read_text_file(chain, "certificate")?,
                 private_key_pem: self.private_key.read(console)?.expose().to_owned(),
+                ..CertificateInput::default()
             }),
         };
         Ok(Some(ClientSecretInput { value: Some(value), expire_time: self.secret_expire_time }))
@@ -74,6 +104,12 @@ impl ClientSecretArgs {
 
     fn wanted(&self, method: Option<ClientAuthMethod>) -> Result<Wanted<'_>, &'static str> {
         use ClientAuthMethod as Method;
+        if let Some(algorithm) = self.generate_key {
+            return Ok(Wanted::GeneratedKey(algorithm));
+        }
+        if self.generate_certificate {
+            return Ok(Wanted::GeneratedCertificate);
+        }
         let shared = self.shared.source() != Source::Prompt;
         let key = self.private_key.source() != Source::Prompt;
         match (shared, key, self.certificate_file.as_deref()) {
@@ -89,10 +125,13 @@ impl ClientSecretArgs {
             // Keys and certificates have many lines: nothing to type at a prompt.
             (false, false, None) => match method.unwrap_or_default() {
                 Method::None => Ok(Wanted::Nothing),
-                Method::PrivateKeyJwt => Err("this method needs --private-key-file or --private-key-env"),
-                Method::TlsClientAuth | Method::SelfSignedTlsClientAuth => {
-                    Err("this method needs --certificate-file and --private-key-file")
+                Method::PrivateKeyJwt => {
+                    Err("this method needs --generate-key, --private-key-file or --private-key-env")
                 }
+                Method::TlsClientAuth => Err("this method needs --certificate-file and --private-key-file"),
+                Method::SelfSignedTlsClientAuth => Err(
+                    "this method needs --generate-certificate, or --certificate-file and --private-key-file",
+                ),
                 Method::Unspecified
                 | Method::ClientSecretBasic
                 | Method::ClientSecretPost
@@ -132,6 +171,12 @@ mod tests {
                 Ok(Wanted::Certificate(Path::new("c"))),
             ),
             (&["--certificate-file", "c"], None, Err(())),
+            (&["--generate-key", "eddsa"], None, Ok(Wanted::GeneratedKey(SigningAlgorithm::Eddsa))),
+            (
+                &["--generate-certificate", "--valid-for", "90d"],
+                Some(Method::SelfSignedTlsClientAuth),
+                Ok(Wanted::GeneratedCertificate),
+            ),
             (&["--certificate-file", "c", "--client-secret-env", "V"], None, Err(())),
             (&["--client-secret-env", "V", "--private-key-env", "V"], None, Err(())),
         ];

@@ -2,28 +2,31 @@
 
 use super::{
     ApiArgs,
+    authorize::Authorize,
     console::Console,
     failure::Failure,
     grant::GrantCommand,
+    import::Import,
+    secret,
     session::Session,
     values::{LabelChanges, ListArgs, Tenants, change, labels, parse_label},
 };
 use crate::{
     api::{
-        CompleteAuthorizationRequest, Connection, CreateConnectionRequest, DeleteConnectionRequest,
-        DisableConnectionRequest, EnableConnectionRequest, GetConnectionRequest, ListConnectionsRequest,
-        RefreshConnectionRequest, RevokeConnectionRequest, UpdateConnectionRequest,
-        complete_authorization_request::Completion, connection::ScopeNarrowing,
+        Connection, CreateConnectionRequest, DeleteConnectionRequest, DisableConnectionRequest,
+        EnableConnectionRequest, GetConnectionRequest, ListConnectionsRequest, RefreshConnectionRequest,
+        RevokeConnectionRequest, UpdateConnectionRequest, connection::ScopeNarrowing,
     },
     domain::names::{ClientName, ConnectionName},
 };
 use clap::{Args, Subcommand};
 use prost_types::FieldMask;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConnectionCommand {
     /// Create a connection with a grant
-    Create(Create),
+    Create(Box<Create>),
     /// List connections of a tenant, or of all tenants
     List(List),
     /// Show a connection
@@ -32,8 +35,10 @@ pub(super) enum ConnectionCommand {
     Update(Update),
     /// Give the authorization back at the provider, then forget the connection
     Delete(Delete),
-    /// Authorize a connection again, with a new grant; its name stays
-    Authorize(Authorize),
+    /// Have a person authorize a connection, the first time or again; its name stays
+    Authorize(Box<Authorize>),
+    /// Take over refresh tokens from a file, each proven by one refresh
+    Import(Import),
     /// Refresh now, though it is not due
     Refresh(Named),
     /// Switch off: nothing is served or refreshed
@@ -41,6 +46,8 @@ pub(super) enum ConnectionCommand {
     /// Switch on again
     Enable(Guarded),
     /// Give the authorization back at the provider, but keep the connection
+    ///
+    /// SAP Concur ends all that this company or user has authorized the app to do, at other installations too.
     Revoke(Guarded),
 }
 
@@ -70,21 +77,21 @@ pub(super) struct Create {
     /// A scope to ask for, repeatable; none: the provider's default
     #[arg(long = "scope", value_name = "SCOPE")]
     requested_scopes: Vec<String>,
+    /// URI of a service the tokens are to be for, repeatable (RFC 8707); none: the provider decides
+    #[arg(long = "resource", value_name = "URI")]
+    requested_resources: Vec<String>,
     /// What GetToken does about fewer scopes where the provider cannot narrow
     #[arg(long, value_enum)]
     scope_narrowing: Option<ScopeNarrowing>,
     /// A label, repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
-    #[command(subcommand)]
-    grant: GrantCommand,
-}
-
-#[derive(Debug, Args)]
-#[command(subcommand_value_name = "GRANT", subcommand_help_heading = "Grants")]
-pub(super) struct Authorize {
-    /// The connection, `tenants/{tenant}/connections/{connection}`
-    name: ConnectionName,
+    /// PEM file of a P-256 key to bind the tokens to (RFC 9449); whoever uses the tokens needs it too
+    #[arg(long, value_name = "FILE")]
+    dpop_key_file: Option<PathBuf>,
+    /// Succeed when there is such a connection of this client, and leave it as it is
+    #[arg(long)]
+    allow_existing: bool,
     #[command(subcommand)]
     grant: GrantCommand,
 }
@@ -99,7 +106,7 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(group = change(["requested_scopes", "default_scopes", "scope_narrowing", "set_labels", "removed_labels"]))]
+#[command(group = change(["requested_scopes", "default_scopes", "requested_resources", "default_resources", "scope_narrowing", "set_labels", "removed_labels"]))]
 pub(super) struct Update {
     /// The connection, `tenants/{tenant}/connections/{connection}`
     name: ConnectionName,
@@ -109,6 +116,12 @@ pub(super) struct Update {
     /// Ask for the provider's default scopes at the next authorization
     #[arg(long)]
     default_scopes: bool,
+    /// URI of a service the tokens are to be for, repeatable (RFC 8707); replaces all
+    #[arg(long = "resource", value_name = "URI", conflicts_with = "default_resources")]
+    requested_resources: Vec<String>,
+    /// Leave it to the provider for which services the tokens are
+    #[arg(long)]
+    default_resources: bool,
     /// What GetToken does about fewer scopes where the provider cannot narrow
     #[arg(long, value_enum)]
     scope_narrowing: Option<ScopeNarrowing>,
@@ -139,17 +152,18 @@ impl ConnectionCommand {
         match self {
             Self::List(args) => args.run(api, console).await,
             Self::Delete(args) => args.run(api, console).await,
+            Self::Authorize(args) => Box::pin(args.run(api, console)).await,
+            Self::Import(args) => args.run(api, console).await,
             Self::Create(args) => {
+                let (existing, name) = (args.allow_existing.into(), args.name.to_string());
+                let client = args.client.to_string();
                 let request = args.request(console)?;
                 let session = Session::open(api).await?;
-                let created = session.wait(session.connections().create_connection(request)).await?;
-                console.show(&created, api.output)
-            }
-            Self::Authorize(args) => {
-                let request = args.request(console)?;
-                let session = Session::open(api).await?;
-                let authorized = session.wait(session.connections().complete_authorization(request)).await?;
-                console.show(&authorized, api.output)
+                let (mut creating, mut getting) = (session.connections(), session.connections());
+                let get = Box::pin(getting.get_connection(GetConnectionRequest { name }));
+                let create = Box::pin(creating.create_connection(request));
+                let fits = |found: &Connection| found.client == client;
+                console.show(&session.created(create, existing, get, fits).await?, api.output)
             }
             Self::Show(args) => {
                 let session = Session::open(api).await?;
@@ -200,26 +214,20 @@ impl Guarded {
 
 impl Create {
     fn request(self, console: &mut Console) -> Result<CreateConnectionRequest, Failure> {
+        let dpop_key_pem = secret::dpop_key(self.dpop_key_file.as_deref())?;
         Ok(CreateConnectionRequest {
             parent: self.name.tenant.to_string(),
             connection_id: self.name.id.to_string(),
             connection: Some(Connection {
                 client: self.client.to_string(),
                 requested_scopes: self.requested_scopes,
+                requested_resources: self.requested_resources,
                 scope_narrowing: self.scope_narrowing.unwrap_or_default().into(),
                 labels: labels(self.labels),
                 ..Connection::default()
             }),
             grant: Some(self.grant.read(console)?),
-        })
-    }
-}
-
-impl Authorize {
-    fn request(self, console: &mut Console) -> Result<CompleteAuthorizationRequest, Failure> {
-        Ok(CompleteAuthorizationRequest {
-            name: self.name.to_string(),
-            completion: Some(Completion::Grant(self.grant.read(console)?)),
+            dpop_key_pem,
         })
     }
 }
@@ -248,6 +256,9 @@ impl Update {
         if self.default_scopes || !self.requested_scopes.is_empty() {
             paths.push("requested_scopes".into());
         }
+        if self.default_resources || !self.requested_resources.is_empty() {
+            paths.push("requested_resources".into());
+        }
         if self.scope_narrowing.is_some() {
             paths.push("scope_narrowing".into());
         }
@@ -255,6 +266,7 @@ impl Update {
             name: self.name.to_string(),
             etag: self.etag.unwrap_or_default(),
             requested_scopes: self.requested_scopes,
+            requested_resources: self.requested_resources,
             scope_narrowing: self.scope_narrowing.unwrap_or_default().into(),
             labels: labels(self.labels.set_labels),
             ..Connection::default()

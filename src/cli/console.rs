@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
 /// The process's streams, or a test's.
@@ -22,6 +22,17 @@ pub struct Console {
     pub input: Box<dyn Input + Send>,
     /// The present, for times that are told relative to it.
     pub now: fn() -> Timestamp,
+    /// What standard error is.
+    pub screen: Screen,
+}
+
+/// Whether somebody watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// A terminal: lines may be drawn over.
+    Terminal,
+    /// A file, a pipe, a terminal that cannot: lines only.
+    Lines,
 }
 
 /// Where secrets come from.
@@ -31,6 +42,8 @@ pub trait Input {
     /// Asks the person at the terminal, without echo. `Unsupported`: there is no terminal.
     fn prompt(&mut self, question: &str) -> io::Result<String>;
     fn variable(&self, name: &str) -> Option<std::ffi::OsString>;
+    /// Opens a URL in the browser of the person at the terminal. `Unsupported`: no browser, or nobody there.
+    fn browse(&mut self, url: &str) -> io::Result<()>;
 }
 
 /// How answers and errors are printed.
@@ -44,6 +57,13 @@ pub enum Format {
     Yaml,
 }
 
+impl Screen {
+    fn of_process() -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|kind| kind.is_empty() || kind == "dumb");
+        if io::stderr().is_terminal() && !dumb { Self::Terminal } else { Self::Lines }
+    }
+}
+
 impl Console {
     /// The streams of this process.
     pub fn of_process(now: fn() -> Timestamp) -> Self {
@@ -52,6 +72,7 @@ impl Console {
             err: Box::new(io::stderr()),
             input: Box::new(super::secret::ProcessInput),
             now,
+            screen: Screen::of_process(),
         }
     }
 
@@ -91,6 +112,12 @@ impl Console {
         self.print(&text)
     }
 
+    /// One resource beside the answer, for programs that read standard error.
+    pub(super) fn announce<R: Resource>(&mut self, resource: &R, format: Format) {
+        let message = message::dynamic(resource);
+        self.complain(&structured(&message::Shown(&message), format));
+    }
+
     /// Many resources: a row for each, or an array.
     pub(super) fn listed<R: Resource>(&mut self, listed: &Listed<R>, format: Format) -> Result<(), Failure> {
         match listed.rest {
@@ -109,6 +136,11 @@ impl Console {
         self.print(&text)
     }
 
+    /// Plain data that is no resource.
+    pub(super) fn data(&mut self, data: &impl Serialize, format: Format) -> Result<(), Failure> {
+        self.print(&structured(data, format))
+    }
+
     /// The end of a resource, which leaves nothing to show: the empty message.
     pub(super) fn gone(&mut self, name: &str, format: Format) -> Result<(), Failure> {
         let text = match format {
@@ -120,7 +152,7 @@ impl Console {
 }
 
 /// As JSON, or as YAML whose strings stay on one line.
-fn structured(value: &impl Serialize, format: Format) -> String {
+pub(super) fn structured(value: &impl Serialize, format: Format) -> String {
     let text = match format {
         Format::Table | Format::Json => serde_json::to_string_pretty(value).map_err(anyhow::Error::new),
         Format::Yaml => {

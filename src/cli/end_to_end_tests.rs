@@ -1,11 +1,14 @@
 //! The whole command line against a server on the loopback: what it sends, prints and ends with.
 
+mod authorizing;
+mod existing;
 mod fake;
+mod importing;
 
 use super::Exit;
 use crate::api::{
     AddClientSecretRequest, Client, ClientSecret, CompleteAuthorizationRequest, Connection,
-    CreateConnectionRequest, DegradedReason, GetTokenRequest, GrantType, ListConnectionsRequest,
+    CreateConnectionRequest, DegradedReason, Failure, GetTokenRequest, GrantType, ListConnectionsRequest,
     ListConnectionsResponse, Principal, StateReason, Tenant, Token, UpdateClientRequest,
     UpdateConnectionRequest, UpdateTenantRequest,
     client_secret::{self, Kind as SecretKind},
@@ -44,6 +47,7 @@ fn token() -> Token {
         next_refresh_time: Some(later(1200)),
         degraded_reason: 0,
         principal: Some(Principal { kind: PrincipalKind::Company.into(), id: "c-1".into() }),
+        dpop_jkt: String::new(),
     }
 }
 
@@ -86,6 +90,7 @@ async fn token_get_sends_what_the_flags_say_and_how_long_it_waits() {
         scopes: vec!["a".into(), "b".into()],
         min_lifetime: Some(prost_types::Duration { seconds: 300, nanos: 0 }),
         audience: "x".into(),
+        dpop_proof: String::new(),
     };
     assert_eq!(sent, want);
     assert!(outcome.calls[0].timeout.is_some());
@@ -96,7 +101,23 @@ async fn an_overdue_token_is_noted_beside_the_token() {
     let overdue = Token { degraded_reason: DegradedReason::ProviderUnavailable.into(), ..token() };
     let outcome = Fake::new(move |_| Ok(overdue.clone())).run(&["token", "get", NAME]).await;
     assert_eq!(outcome.out, "fake-token\n");
-    assert!(outcome.err.contains("PROVIDER_UNAVAILABLE"), "{}", outcome.err);
+    assert!(outcome.err.contains("PROVIDER_UNAVAILABLE: the token is good"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn a_check_prints_no_token_in_any_format() {
+    let says = "tenants/demo/connections/concur: there is a token, good until 2027-01-15T08:30:00Z\n";
+    for (format, want) in
+        [("table", says), ("json", "\"access_token\": \"\""), ("yaml", "access_token: \"\"")]
+    {
+        let arguments = ["token", "get", NAME, "--check", "--output", format];
+        let outcome = Fake::new(|_| Ok(token())).run(&arguments).await;
+        assert_eq!(outcome.exit, Exit::Success);
+        assert!(outcome.out.contains(want), "{}", outcome.out);
+        assert!(!outcome.out.contains("fake-token") && !outcome.err.contains("fake-token"), "{format}");
+        let none = Fake::new(|_| Ok(Token::default())).run(&arguments).await;
+        assert_eq!((none.exit, none.out.as_str()), (Exit::Failure, ""), "{format}");
+    }
 }
 
 #[tokio::test]
@@ -126,7 +147,8 @@ async fn json_has_the_field_names_of_the_api_and_every_key() {
   "principal": {
     "kind": "KIND_COMPANY",
     "id": "c-1"
-  }
+  },
+  "dpop_jkt": ""
 }
 "#;
     assert_eq!(outcome.out, want);
@@ -138,7 +160,8 @@ async fn json_leaves_out_only_messages_that_are_not_set() {
     let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&outcome.out).unwrap();
     let mut keys: Vec<_> = keys.keys().map(String::as_str).collect();
     keys.sort_unstable();
-    let want = ["access_token", "api_base_url", "degraded_reason", "generation", "scopes", "token_type"];
+    let want =
+        ["access_token", "api_base_url", "degraded_reason", "dpop_jkt", "generation", "scopes", "token_type"];
     assert_eq!(keys, want);
 }
 
@@ -156,7 +179,8 @@ async fn yaml_keeps_a_long_token_on_one_line_and_text_that_looks_like_a_number_a
                 generation: 9007199254740993\n\
                 next_refresh_time: \"2027-01-15T08:20:00Z\"\n\
                 degraded_reason: DEGRADED_REASON_UNSPECIFIED\n\
-                principal:\n  kind: KIND_COMPANY\n  id: c-1";
+                principal:\n  kind: KIND_COMPANY\n  id: c-1\n\
+                dpop_jkt: \"\"";
     assert_eq!(lines[2..].join("\n"), want);
     assert_eq!(lines[1], "token_type: \"007\"");
 }
@@ -184,15 +208,16 @@ async fn a_list_is_a_table_with_relative_times() {
         next_refresh_time: None,
         ..connection("travel")
     };
-    let page = ListConnectionsResponse {
-        connections: vec![connection("concur"), lost],
-        next_page_token: String::new(),
+    let failing = Connection {
+        last_failure: Some(Failure { attempts_since_success: 2, ..Failure::default() }),
+        ..connection("concur")
     };
+    let page = ListConnectionsResponse { connections: vec![failing, lost], next_page_token: String::new() };
     let outcome = Fake::new(move |_| Ok(page.clone())).run(&["connection", "list", "tenants/demo"]).await;
     let want = "\
-NAME                             STATE                  REASON         PROVIDER              TOKEN EXPIRES  NEXT REFRESH  LAST SUCCESS
-tenants/demo/connections/concur  ACTIVE                 -              providers/sap-concur  in 24 s        30 s ago      3 min ago
-tenants/demo/connections/travel  NEEDS_REAUTHORIZATION  LOST_ROTATION  providers/sap-concur  -              -             3 min ago
+NAME                             STATE                  REASON         FAILED TRIES  PROVIDER              TOKEN EXPIRES  NEXT REFRESH  LAST SUCCESS
+tenants/demo/connections/concur  ACTIVE                 -              2             providers/sap-concur  in 24 s        30 s ago      3 min ago
+tenants/demo/connections/travel  NEEDS_REAUTHORIZATION  LOST_ROTATION  -             providers/sap-concur  -              -             3 min ago
 ";
     assert_eq!(outcome.out, want);
 }
@@ -301,7 +326,9 @@ async fn exit_codes_tell_the_endings_apart() {
         (refusal(Code::FailedPrecondition, "CONNECTION_PENDING"), 1),
         (refusal(Code::PermissionDenied, "PERMISSION_DENIED"), 4),
         (refusal(Code::Unauthenticated, "UNAUTHENTICATED"), 4),
-        (refusal(Code::FailedPrecondition, "AUTHORIZATION_DENIED"), 1),
+        (refusal(Code::FailedPrecondition, "AUTHORIZATION_DENIED"), 3),
+        (refusal(Code::FailedPrecondition, "AUTHORIZATION_EXPIRED"), 3),
+        (refusal(Code::FailedPrecondition, "PRINCIPAL_MISMATCH"), 1),
         (refusal(Code::InvalidArgument, "INVALID_ARGUMENT"), 1),
         (refusal(Code::Unavailable, "PROVIDER_UNAVAILABLE"), 1),
         (refusal(Code::Unavailable, "A_REASON_OF_TOMORROW"), 1),
@@ -341,7 +368,7 @@ precondition: somebody has to consent
 resource: tenants/demo/connections/concur
 state_reason: EXPIRED
 retry after: 24 s
-next: authorize it again: `bursar connection authorize tenants/demo/connections/concur GRANT`, see `bursar connection authorize --help`
+next: authorize it again: `bursar connection authorize tenants/demo/connections/concur`, see `bursar connection authorize --help` for the ways
 ";
     assert_eq!((text.exit, text.err.as_str()), (Exit::NeedsReauthorization, want));
 
@@ -355,7 +382,7 @@ next: authorize it again: `bursar connection authorize tenants/demo/connections/
         "preconditions": ["somebody has to consent"],
         "retry_after_seconds": 24.5,
         "next_step": format!(
-            "authorize it again: `bursar connection authorize {NAME} GRANT`, see `bursar connection authorize --help`"
+            "authorize it again: `bursar connection authorize {NAME}`, see `bursar connection authorize --help` for the ways"
         ),
     }});
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json.err).unwrap(), want);
@@ -388,7 +415,7 @@ async fn a_server_that_says_nothing_is_given_up_at_the_timeout() {
 async fn an_endpoint_is_a_plain_url_and_is_not_repeated_when_it_is_not() {
     for bad in [
         "127.0.0.1:7600",
-        "https://example.com",
+        "https://hunter2@example.com",
         "http://u:hunter2@h",
         "http://:hunter2@h",
         "http://hunter2@h",
@@ -419,6 +446,64 @@ async fn an_answer_that_never_ends_is_given_up_at_the_timeout() {
         ended = server => panic!("{ended:?}"),
     };
     assert!(outcome.err.contains("did not answer in time"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_no_broker_says_what_to_check() {
+    let page = |status: u16| {
+        move || async move { (http::StatusCode::from_u16(status).unwrap(), "<html>canary</html>") }
+    };
+    for status in [200, 404, 502] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder()
+            .add_routes(axum::Router::new().fallback(page(status)).into())
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+        let outcome = tokio::select! {
+            outcome = Box::pin(run_at(&endpoint, &["token", "get", NAME], Given::default())) => outcome,
+            ended = server => panic!("{ended:?}"),
+        };
+        assert_eq!(outcome.exit, Exit::Failure, "{status}");
+        assert!(
+            outcome.err.contains("\nnext: ") && outcome.err.contains("--endpoint"),
+            "{status}: {}",
+            outcome.err
+        );
+        assert!(!outcome.err.contains("canary"), "{}", outcome.err);
+    }
+    let other = Fake::new::<Token>(|_| Err(Status::unimplemented("no such service")));
+    let outcome = other.run(&["token", "get", NAME]).await;
+    assert!(outcome.err.contains("is no Bursar, or an older one"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = Fake::new(|_| Ok(())).run(&["completions", shell]).await;
+        for word in ["authorize", "import", "redirect-uri", "no-qr", "dry-run", "vault-oauthapp"] {
+            assert!(outcome.out.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_code_that_no_secret_mends_says_what_does() {
+    let metadata = HashMap::from([("provider_code".to_owned(), "60".to_owned())]);
+    let details = ErrorDetails::with_error_info("CLIENT_REFUSED", "bursar", metadata);
+    let status = Status::with_error_details(Code::FailedPrecondition, "the client is refused", details);
+    let outcome = Fake::new::<Token>(move |_| Err(status.clone())).run(&["token", "get", NAME]).await;
+    assert!(outcome.err.contains("next: the app's Allowed Grants at SAP Concur"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn messages_name_commands_in_place_of_methods() {
+    let refused = refusal(Code::FailedPrecondition, "CONNECTION_DISABLED");
+    let details = refused.get_error_details();
+    let told = "it is disabled: enable it with EnableConnection";
+    let status = Status::with_error_details(Code::FailedPrecondition, told, details);
+    let outcome = Fake::new::<Token>(move |_| Err(status.clone())).run(&["token", "get", NAME]).await;
+    assert!(outcome.err.contains("enable it with `bursar connection enable`\n"), "{}", outcome.err);
+    assert!(!outcome.err.contains("EnableConnection"), "{}", outcome.err);
 }
 
 #[tokio::test]
@@ -480,6 +565,7 @@ async fn a_secret_comes_from_a_file_a_variable_standard_input_or_a_prompt() {
         stdin: b"canary-stdin\n\n".to_vec(),
         typed: Some("canary typed "),
         variables: vec![("VAR", "canary-variable")],
+        ..Given::default()
     };
     let cases: [(&[&str], &str); 4] = [
         (&["--client-secret-file", path], "canary-file"),
@@ -501,6 +587,7 @@ async fn a_secret_that_cannot_be_read_is_usage_and_sends_nothing() {
         stdin: stdin.to_vec(),
         typed: None,
         variables: vec![("EMPTY", ""), ("VAR", "canary")],
+        ..Given::default()
     };
     let long = vec![b'x'; 40_000];
     let cases: [(&[&str], &[u8], &str); 8] = [
@@ -532,8 +619,12 @@ async fn a_secret_cannot_be_an_argument() {
 
 #[tokio::test]
 async fn a_connection_is_created_and_authorized_again_with_the_same_grants() {
-    let given =
-        Given { typed: Some("typed"), variables: vec![("VAR", "variable")], stdin: b"stdin\n".to_vec() };
+    let given = Given {
+        typed: Some("typed"),
+        variables: vec![("VAR", "variable")],
+        stdin: b"stdin\n".to_vec(),
+        ..Given::default()
+    };
     let client = "platform/clients/concur";
     let cases: [(&[&str], &str); 3] = [
         (&["client-credentials", "--data-center", "eu2"], "eu2"),

@@ -2,6 +2,7 @@
 
 use super::{advice, table::plain, times};
 use crate::api::ErrorReason;
+use prost_types::Timestamp;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode, time::Duration};
 use tonic::{Code, Status};
@@ -21,6 +22,8 @@ pub enum Exit {
     NeedsReauthorization,
     /// The caller is not known or has no right to this.
     Denied,
+    /// Somebody stopped it (Ctrl-C); what goes on without it goes on.
+    Stopped,
 }
 
 /// Why a command did not do what it was asked for.
@@ -35,15 +38,42 @@ pub enum Failure {
     /// No connection, or it broke. Check the address, and whether the server runs.
     #[error("the server at {endpoint} could not be reached: {cause}")]
     Unreachable { endpoint: String, cause: String },
+    /// One side did not trust the other, or there was no TLS to speak.
+    #[error("no TLS connection to {endpoint}: {problem}")]
+    NotTrusted { endpoint: String, problem: &'static str, mend: &'static str },
     /// The server did not answer within `--timeout`.
     #[error("the server at {endpoint} did not answer in time")]
     TimedOut { endpoint: String },
     /// Whoever read the output has seen enough.
     #[error("standard output was closed")]
     OutputClosed,
+    /// The authorization by a person is over, and brought nothing.
+    #[error("{name} was not authorized: {}", .why.says())]
+    NotAuthorized { name: String, why: Unauthorized },
+    /// Ctrl-C while waiting for a person: the authorization stays open.
+    #[error("stopped waiting; the authorization of {name} stays open{}", as_long_as(.until.as_ref()))]
+    StoppedWaiting { name: String, until: Option<Timestamp> },
+    /// What is not active after an import was told before.
+    #[error("{}", import_left(*.open, *.not_begun, *.of))]
+    NotAllImported { open: usize, not_begun: usize, of: usize },
     /// Anything else on this machine.
     #[error("{0:#}")]
     Local(anyhow::Error),
+}
+
+/// Why an authorization by a person brought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unauthorized {
+    /// The person, or the provider's policy, said no.
+    Denied,
+    /// The person took longer than it was open.
+    Expired,
+    /// Another authorization of the connection was begun after it.
+    Replaced,
+    /// The connection was disabled or revoked meanwhile.
+    Ended,
+    /// The person consented, and the broker could not use it.
+    Failed(ErrorReason),
 }
 
 /// What is said about a failure: lines for people, or this as JSON or YAML. Every key is always there.
@@ -81,6 +111,8 @@ impl Exit {
             Self::Usage => 2,
             Self::NeedsReauthorization => 3,
             Self::Denied => 4,
+            // As a shell says it of a process that SIGINT ended.
+            Self::Stopped => 130,
         }
     }
 }
@@ -90,8 +122,14 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Refused(status) => refused(status),
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Local(_) => Exit::Failure,
+            Self::Unreachable { .. }
+            | Self::NotTrusted { .. }
+            | Self::TimedOut { .. }
+            | Self::Local(_)
+            | Self::NotAllImported { not_begun: 0, .. } => Exit::Failure,
             Self::OutputClosed => Exit::Success,
+            Self::NotAuthorized { why, .. } => why.exit(),
+            Self::StoppedWaiting { .. } | Self::NotAllImported { .. } => Exit::Stopped,
         }
     }
 
@@ -104,24 +142,103 @@ impl Failure {
         };
         match self {
             Self::Refused(status) => Report::of_status(status),
+            Self::NotAuthorized { name, why } => Report {
+                reason: Some(why.reason().to_owned()),
+                metadata: BTreeMap::from([("resource".to_owned(), plain(name))]),
+                ..advised(&why.next_step(name))
+            },
+            Self::StoppedWaiting { name, .. } => {
+                let name = plain(name);
+                advised(&format!(
+                    "the person may still consent; see what came of it with `bursar connection show {name}`, or begin \
+                     anew with `bursar connection authorize {name}`"
+                ))
+            }
+            Self::NotAllImported { not_begun: 0, .. } => {
+                advised("mend what is listed and run it again: what is active already is passed over")
+            }
+            Self::NotAllImported { .. } => {
+                advised("run it again to go on: what is active already is passed over")
+            }
             Self::Unreachable { .. } => {
                 advised("start one with `bursar dev`, or name another with --endpoint or BURSAR_ENDPOINT")
             }
+            Self::NotTrusted { mend, .. } => advised(mend),
             Self::TimedOut { .. } => advised("give it longer with --timeout, or look at the server's health"),
             // Our own words may take several lines: a configuration tells all its mistakes at once.
-            Self::Local(error) => {
-                let lines: Vec<_> = format!("{error:#}").lines().map(plain).collect();
+            Self::Local(_) | Self::Usage(_) => {
+                let lines: Vec<_> = self.to_string().lines().map(plain).collect();
                 Report { message: lines.join("\n"), ..Report::default() }
             }
-            Self::Usage(_) | Self::OutputClosed => Report { message, ..Report::default() },
+            Self::OutputClosed => Report { message, ..Report::default() },
         }
+    }
+}
+
+impl Unauthorized {
+    fn says(self) -> &'static str {
+        match self {
+            Self::Denied => "the person, or the provider's policy, said no",
+            Self::Expired => "its time is over",
+            Self::Replaced => "another authorization was begun after this one",
+            Self::Ended => "the connection was disabled or revoked meanwhile",
+            Self::Failed(_) => "the person consented, but nothing came of it",
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Denied => "AUTHORIZATION_DENIED",
+            Self::Expired => "AUTHORIZATION_EXPIRED",
+            Self::Replaced => "AUTHORIZATION_NOT_FOUND",
+            Self::Ended => "CONNECTION_DISABLED",
+            Self::Failed(reason) => reason.as_str_name().trim_start_matches("ERROR_REASON_"),
+        }
+    }
+
+    fn next_step(self, name: &str) -> String {
+        let name = plain(name);
+        match self {
+            Self::Denied => format!(
+                "if it was a mistake, begin anew with `bursar connection authorize {name}`; otherwise ask the person why"
+            ),
+            Self::Expired => format!("begin anew with `bursar connection authorize {name}`"),
+            Self::Replaced | Self::Ended => {
+                format!("see what became of it with `bursar connection show {name}`")
+            }
+            Self::Failed(reason) => advice::next_step(reason, Some(&name))
+                .unwrap_or_else(|| format!("see why with `bursar connection show {name}`")),
+        }
+    }
+
+    /// For a person to do over: 3. For an operator to look at: 1.
+    fn exit(self) -> Exit {
+        match self {
+            Self::Denied | Self::Expired => Exit::NeedsReauthorization,
+            Self::Replaced | Self::Ended | Self::Failed(_) => Exit::Failure,
+        }
+    }
+}
+
+fn as_long_as(time: Option<&Timestamp>) -> String {
+    time.map(|time| format!(" until {time}")).unwrap_or_default()
+}
+
+fn import_left(open: usize, not_begun: usize, of: usize) -> String {
+    match not_begun {
+        0 => format!("{open} of {of} connections are not active"),
+        _ => format!("stopped: {not_begun} of {of} connections were not begun, {open} are not active"),
     }
 }
 
 /// By the reason where there is one, else by the status: a proxy in between knows no reasons.
 fn refused(status: &Status) -> Exit {
-    match reason(status).as_deref().and_then(known) {
-        Some(ErrorReason::NeedsReauthorization) => Exit::NeedsReauthorization,
+    match known_reason(status) {
+        Some(
+            ErrorReason::NeedsReauthorization
+            | ErrorReason::AuthorizationDenied
+            | ErrorReason::AuthorizationExpired,
+        ) => Exit::NeedsReauthorization,
         Some(ErrorReason::PermissionDenied | ErrorReason::Unauthenticated) => Exit::Denied,
         None if matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) => Exit::Denied,
         Some(_) | None => Exit::Failure,
@@ -132,6 +249,16 @@ fn refused(status: &Status) -> Exit {
 pub(super) fn reason(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
     (info.domain == DOMAIN).then_some(info.reason)
+}
+
+/// The reason, if this program knows it.
+pub(super) fn known_reason(status: &Status) -> Option<ErrorReason> {
+    reason(status).as_deref().and_then(known)
+}
+
+/// When the server wants to be asked again.
+pub(super) fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 fn known(reason: &str) -> Option<ErrorReason> {
@@ -153,11 +280,17 @@ impl Report {
         let next_step = reason
             .as_deref()
             .and_then(known)
-            .and_then(|reason| advice::next_step(reason, metadata.get("resource").map(String::as_str)));
+            .and_then(|reason| {
+                let value = |key: &str| metadata.get(key).map(String::as_str);
+                advice::for_code(reason, value("provider_code"))
+                    .or_else(|| advice::for_denied(reason, ["caller", "action", "resource"].map(value)))
+                    .or_else(|| advice::next_step(reason, value("resource")))
+            })
+            .or_else(|| reason.is_none().then(|| without_reason(status.code()).to_owned()));
         let message =
             if status.message().is_empty() { status.code().description() } else { status.message() };
         Self {
-            message: plain(message),
+            message: advice::in_commands(&plain(message)),
             code: Some(code_name(status.code())),
             reason: reason.as_deref().map(plain),
             field_violations: fields
@@ -176,6 +309,12 @@ impl Report {
         }
     }
 
+    /// Reason, message and next step, for a row of a table.
+    pub(super) fn into_parts(self) -> (String, String, String) {
+        let reason = self.reason.or(self.code.map(str::to_owned)).unwrap_or_default();
+        (reason, self.message, self.next_step.unwrap_or_default())
+    }
+
     pub(super) fn to_text(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
         let mut line = |key: &str, value: &str| {
@@ -188,7 +327,7 @@ impl Report {
         for each in &self.field_violations {
             line(&format!("field {}", each.field), &each.description);
         }
-        for each in &self.preconditions {
+        for each in self.preconditions.iter().filter(|each| advice::in_commands(each) != self.message) {
             line("precondition", each);
         }
         for (key, value) in &self.metadata {
@@ -201,6 +340,21 @@ impl Report {
             line("next", step);
         }
         text
+    }
+}
+
+/// An answer without a reason of this API: of a server that is no broker, or of something on the way to one.
+const fn without_reason(code: Code) -> &'static str {
+    match code {
+        Code::PermissionDenied | Code::Unauthenticated => {
+            "something in front of the broker refused the call: look at the proxy there, and at --endpoint"
+        }
+        Code::Unimplemented => {
+            "the server at this endpoint is no Bursar, or an older one: check --endpoint or BURSAR_ENDPOINT"
+        }
+        _ => {
+            "the answer is not of a Bursar server: check --endpoint or BURSAR_ENDPOINT, and what stands in between"
+        }
     }
 }
 

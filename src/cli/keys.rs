@@ -1,99 +1,220 @@
-//! `bursar keys`: makes a keyset file. Needs no server, prints no key and overwrites nothing.
+//! `bursar keys`: key chains at the server, and keyset files here. Prints no key.
 
-use super::{console::Console, failure::Failure};
-use crate::domain::token::Secret;
-use anyhow::Context;
-use clap::Subcommand;
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+pub(super) mod keyset;
+
+use super::{
+    ApiArgs,
+    console::{Console, Format},
+    failure::Failure,
+    progress::Progress,
+    session::Session,
+    table,
 };
-
-/// Only the owner may read a keyset.
-const MODE: u32 = 0o600;
+use crate::{
+    api::{
+        GetKeyChainRequest, KeyChain, RetireKeyVersionRequest, RotateKekRequest, RotateRootKeyRequest,
+        RotateTenantKeyRequest, WatchKeyChainRequest, key_version::State,
+    },
+    domain::names::Owner,
+};
+use clap::{Args, Subcommand};
+use keyset::KeysetCommand;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
+    /// Show a key chain: its versions, and how far a rotation is
+    Chain(Named),
+    /// Watch a rotation until nothing is left to seal anew
+    Watch(Named),
+    /// Rotate a key
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Destroy a key version, once nothing needs it
+    Retire(Retire),
     /// Make a keyset with one new key-encryption key
     Generate {
         /// File to write; it must not exist
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Look at a keyset file, or change it
+    #[command(subcommand)]
+    Keyset(KeysetCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RotateCommand {
+    /// The key of a tenant or of the platform: everything that it sealed is sealed anew
+    Tenant {
+        /// Whose, `tenants/{tenant}` or `platform`
+        owner: Owner,
+        #[command(flatten)]
+        guarded: Guarded,
+    },
+    /// The root key: the keys of all tenants and of the platform are wrapped anew
+    Root(Guarded),
+    /// The key-encryption key: root keys are wrapped by the one that its owner names now
+    Kek(Guarded),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The key chain: `keyChains/kek`, `keyChains/root`, `platform/keyChain` or `tenants/{tenant}/keyChain`
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Guarded {
+    /// Rotate only if this is still the chain's etag
+    #[arg(long)]
+    etag: Option<String>,
+    /// Watch until nothing is left to seal anew
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Retire {
+    #[command(flatten)]
+    chain: Named,
+    /// Number of the version
+    version: u32,
+    /// Retire it only if this is still the chain's etag
+    #[arg(long)]
+    etag: Option<String>,
 }
 
 impl KeysCommand {
-    pub(super) fn run(self, console: &mut Console) -> Result<(), Failure> {
-        let Self::Generate { out } = self;
-        generate(&out, crate::app::generate_keyset)?;
-        let path = super::table::plain(&out.display().to_string());
-        console.print(&format!(
-            "New keyset in {path}, readable by its owner only.\n\
-             Next: write its path as keys.keyset_file into the configuration, and make it readable for the account \
-             that the server runs as.\n\
-             Keep a copy where the store's backups are not: without the keyset nothing in the store can be opened, \
-             and with both everything can.\n"
-        ))
+    pub(super) async fn run(self, api: &ApiArgs, console: &mut Console) -> Result<(), Failure> {
+        match self {
+            Self::Generate { out } => keyset::generated(&out, console),
+            Self::Keyset(command) => command.run(api, console),
+            Self::Chain(Named { name }) => {
+                let session = Session::open(api).await?;
+                let request = GetKeyChainRequest { name };
+                let chain = session.wait(session.keys().get_key_chain(request)).await?;
+                console.show(&chain, api.output)
+            }
+            Self::Watch(Named { name }) => {
+                let session = Session::open(api).await?;
+                let chain = watched(&session, name, api, console).await?;
+                console.show(&chain, api.output)
+            }
+            Self::Rotate(command) => command.run(api, console).await,
+            Self::Retire(Retire { chain: Named { name }, version, etag }) => {
+                let session = Session::open(api).await?;
+                let request = RetireKeyVersionRequest { name, version, etag: etag.unwrap_or_default() };
+                let chain = session.wait(session.keys().retire_key_version(request)).await?;
+                console.show(&chain, api.output)
+            }
+        }
     }
 }
 
-fn generate(out: &Path, make: impl FnOnce() -> anyhow::Result<Secret>) -> Result<(), Failure> {
-    let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::Usage(format!("{} exists; keysets are never overwritten", out.display()))
-        }
-        io::ErrorKind::NotFound => {
-            Failure::Usage(format!("the folder of {} does not exist; make it first", out.display()))
-        }
-        _ => Failure::Local(
-            anyhow::Error::new(error).context(format!("{} could not be created", out.display())),
-        ),
-    };
-    let keyset = make().map_err(Failure::Local)?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(out).map_err(refused)?;
-    write(file, &keyset).map_err(|error| {
-        // Half a keyset helps nobody; this file was made a moment ago by this very call.
-        let _ = fs::remove_file(out);
-        Failure::Local(error.context(format!("{} could not be written", out.display())))
-    })
+impl RotateCommand {
+    async fn run(self, api: &ApiArgs, console: &mut Console) -> Result<(), Failure> {
+        let session = Session::open(api).await?;
+        let mut keys = session.keys();
+        let text = |etag: Option<String>| etag.unwrap_or_default();
+        let (chain, wait) = match self {
+            Self::Tenant { owner, guarded: Guarded { etag, wait } } => {
+                let request = RotateTenantKeyRequest { name: format!("{owner}/keyChain"), etag: text(etag) };
+                (session.wait(keys.rotate_tenant_key(request)).await?, wait)
+            }
+            Self::Root(Guarded { etag, wait }) => {
+                let request = RotateRootKeyRequest { etag: text(etag) };
+                (session.wait(keys.rotate_root_key(request)).await?, wait)
+            }
+            Self::Kek(Guarded { etag, wait }) => {
+                let request = RotateKekRequest { etag: text(etag) };
+                (session.wait(keys.rotate_kek(request)).await?, wait)
+            }
+        };
+        let chain = if wait { watched(&session, chain.name, api, console).await? } else { chain };
+        console.show(&chain, api.output)
+    }
 }
 
-fn write(mut file: File, keyset: &Secret) -> anyhow::Result<()> {
-    file.write_all(keyset.expose().as_bytes()).context("writing failed")?;
-    file.sync_all().context("the disk did not take it")
+/// Shows what is new until the stream ends; gives the last state.
+async fn watched(
+    session: &Session,
+    name: String,
+    api: &ApiArgs,
+    console: &mut Console,
+) -> Result<KeyChain, Failure> {
+    let session = session.lasting();
+    let request = WatchKeyChainRequest { name: name.clone() };
+    let mut news = session.wait(session.keys().watch_key_chain(request)).await?;
+    let progress = Progress::waiting(console, &format!("watching {}", table::plain(&name)));
+    let mut last = None;
+    while let Some(chain) = session.next(&mut news).await? {
+        match api.output {
+            Format::Table => progress.tell(console, told(&chain)),
+            Format::Json | Format::Yaml => console.announce(&chain, api.output),
+        }
+        last = Some(chain);
+    }
+    last.ok_or_else(|| Failure::Local(anyhow::anyhow!("the server told nothing of {name}")))
+}
+
+/// How far a rotation is, in a line.
+fn told(chain: &KeyChain) -> String {
+    let waits = chain.versions.iter().find(|version| version.state() == State::Prepared);
+    if let Some(version) = waits {
+        return format!("version {} waits until every replica knows it", version.version);
+    }
+    match &chain.reseal {
+        None => "nothing to seal anew".to_owned(),
+        Some(reseal) if reseal.total_count == 0 && reseal.end_time.is_none() => {
+            format!(
+                "version {} is in use; the older one is being left by every replica",
+                reseal.target_version
+            )
+        }
+        Some(reseal) => {
+            let broken = match reseal.broken_count {
+                0 => String::new(),
+                broken => format!(", {broken} cannot be read"),
+            };
+            let (done, all) = (reseal.resealed_count, reseal.total_count);
+            format!("version {}: {done} of {all} sealed anew{broken}", reseal.target_version)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::api::{KeyVersion, ResealProgress};
 
     #[test]
-    fn a_keyset_is_readable_by_its_owner_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("keyset");
-        generate(&out, || Ok(Secret::new("not-a-key"))).unwrap();
-        assert_eq!(fs::read_to_string(&out).unwrap(), "not-a-key");
-        assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, MODE);
-    }
-
-    #[test]
-    fn a_keyset_is_never_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("keyset");
-        fs::write(&out, "old").unwrap();
-        let failure = generate(&out, || Ok(Secret::new("new"))).unwrap_err();
-        assert_eq!(failure.exit().code(), 2);
-        assert_eq!(fs::read_to_string(&out).unwrap(), "old");
-    }
-
-    #[test]
-    fn no_file_is_left_where_no_key_could_be_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("keyset");
-        generate(&out, || anyhow::bail!("no randomness")).unwrap_err();
-        assert!(!out.exists());
+    fn each_stage_of_a_rotation_is_a_line() {
+        let version =
+            |version, state: State| KeyVersion { version, state: state.into(), ..Default::default() };
+        let reseal = |total_count, broken_count| ResealProgress {
+            target_version: 2,
+            resealed_count: 7,
+            total_count,
+            broken_count,
+            ..ResealProgress::default()
+        };
+        let chain = |state, reseal| KeyChain {
+            versions: vec![version(2, state), version(1, State::DecryptOnly)],
+            reseal: Some(reseal),
+            ..KeyChain::default()
+        };
+        for (chain, want) in [
+            (chain(State::Prepared, reseal(0, 0)), "version 2 waits until every replica knows it"),
+            (
+                chain(State::Active, reseal(0, 0)),
+                "version 2 is in use; the older one is being left by every replica",
+            ),
+            (chain(State::Active, reseal(9, 0)), "version 2: 7 of 9 sealed anew"),
+            (chain(State::Active, reseal(9, 1)), "version 2: 7 of 9 sealed anew, 1 cannot be read"),
+            (KeyChain::default(), "nothing to seal anew"),
+        ] {
+            assert_eq!(told(&chain), want);
+        }
     }
 }

@@ -39,11 +39,22 @@ impl Resource for api::Connection {
         ("NAME", "name"),
         ("STATE", "state"),
         ("REASON", "state_reason.reason"),
+        ("FAILED TRIES", "last_failure.attempts_since_success"),
         ("PROVIDER", "provider"),
         ("TOKEN EXPIRES", "access_token_expire_time"),
         ("NEXT REFRESH", "next_refresh_time"),
         ("LAST SUCCESS", "last_success_time"),
     ];
+}
+
+impl Resource for api::KeyChain {
+    const TYPE: &str = "bursar.v1.KeyChain";
+    const COLUMNS: &[(&str, &str)] = &[];
+}
+
+impl Resource for api::StartAuthorizationResponse {
+    const TYPE: &str = "bursar.v1.StartAuthorizationResponse";
+    const COLUMNS: &[(&str, &str)] = &[];
 }
 
 impl Resource for api::Provider {

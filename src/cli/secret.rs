@@ -38,7 +38,35 @@ impl Source {
     }
 }
 
-/// Flags for one secret, `--NAME-file` and `--NAME-env`.
+/// Flags for one secret.
+pub(super) trait SecretArgs {
+    /// The name in the flags.
+    const FLAG: &str;
+    /// What it is called.
+    const WHAT: &str;
+
+    /// Where the secret is; asks for nothing yet.
+    fn source(&self) -> Source;
+
+    fn read(&self, console: &mut Console) -> Result<Secret, Failure> {
+        read(&self.source(), Self::FLAG, Self::WHAT, console)
+    }
+
+    /// The same, but where nobody can be asked, standard input: for what does not exist before the command runs.
+    fn read_or_stdin(&self, console: &mut Console) -> Result<Secret, Failure> {
+        match self.source() {
+            Source::Prompt => match console.input.prompt(&format!("{}: ", Self::WHAT)) {
+                Ok(typed) => checked(typed.into_bytes(), Self::WHAT),
+                Err(_) => read(&Source::Stdin, Self::FLAG, Self::WHAT, console),
+            },
+            source @ (Source::File(_) | Source::Variable(_) | Source::Stdin) => {
+                read(&source, Self::FLAG, Self::WHAT, console)
+            }
+        }
+    }
+}
+
+/// The flags, `--NAME-file` and `--NAME-env`.
 macro_rules! secret_args {
     ($(#[$doc:meta])* $type:ident, $flag:literal, $what:literal) => {
         $(#[$doc])*
@@ -62,17 +90,12 @@ macro_rules! secret_args {
             variable: Option<String>,
         }
 
-        impl $type {
-            /// Where the secret is; asks for nothing yet.
-            pub(super) fn source(&self) -> $crate::cli::secret::Source {
-                $crate::cli::secret::Source::of(self.file.as_deref(), self.variable.as_deref())
-            }
+        impl $crate::cli::secret::SecretArgs for $type {
+            const FLAG: &str = $flag;
+            const WHAT: &str = $what;
 
-            pub(super) fn read(
-                &self,
-                console: &mut $crate::cli::console::Console,
-            ) -> Result<$crate::domain::token::Secret, $crate::cli::failure::Failure> {
-                $crate::cli::secret::read(&self.source(), $flag, $what, console)
+            fn source(&self) -> $crate::cli::secret::Source {
+                $crate::cli::secret::Source::of(self.file.as_deref(), self.variable.as_deref())
             }
         }
     };
@@ -80,12 +103,7 @@ macro_rules! secret_args {
 pub(super) use secret_args;
 
 /// Reads the secret; one line end at its end is not part of it.
-pub(super) fn read(
-    source: &Source,
-    flag: &str,
-    what: &str,
-    console: &mut Console,
-) -> Result<Secret, Failure> {
+fn read(source: &Source, flag: &str, what: &str, console: &mut Console) -> Result<Secret, Failure> {
     let unreadable = |place: &str, error: io::Error| {
         Failure::Usage(format!("the {what} could not be read from {place}: {error}"))
     };
@@ -111,6 +129,18 @@ pub(super) fn read_text_file(path: &Path, what: &str) -> Result<String, Failure>
     let bytes = bounded_file(path)
         .map_err(|error| Failure::Usage(format!("the {what} could not be read from its file: {error}")))?;
     checked(bytes, what).map(|text| text.expose().to_owned())
+}
+
+/// A secret that comes from a file only.
+pub(super) fn read_file(path: &Path, what: &str) -> Result<Secret, Failure> {
+    let bytes = bounded_file(path)
+        .map_err(|error| Failure::Usage(format!("the {what} could not be read from its file: {error}")))?;
+    checked(bytes, what)
+}
+
+/// The key that a connection's tokens are to be bound to, for the request; empty where there is none.
+pub(super) fn dpop_key(file: Option<&Path>) -> Result<String, Failure> {
+    file.map_or(Ok(String::new()), |file| Ok(read_file(file, "DPoP key")?.expose().to_owned()))
 }
 
 fn ask(flag: &str, what: &str, console: &mut Console) -> Result<String, Failure> {
@@ -143,7 +173,8 @@ fn bounded_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn bounded(source: impl Read, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // One allocation: growing would leave copies of a secret behind.
+    let mut bytes = Vec::with_capacity(limit.min(SECRET_BYTES_MAX) + 1);
     source.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -158,6 +189,10 @@ impl Input for ProcessInput {
 
     fn prompt(&mut self, question: &str) -> io::Result<String> {
         rpassword::prompt_password(question)
+    }
+
+    fn browse(&mut self, url: &str) -> io::Result<()> {
+        super::browser::open(url)
     }
 
     fn variable(&self, name: &str) -> Option<OsString> {

@@ -2,44 +2,76 @@
 
 use super::{
     ApiArgs,
-    failure::{Failure, reason},
+    connect::{Fault, connect, root, unreachable},
+    failure::{Failure, known_reason, reason},
 };
 use crate::api::{
-    client_service_client::ClientServiceClient, connection_service_client::ConnectionServiceClient,
+    ErrorReason, client_service_client::ClientServiceClient,
+    connection_service_client::ConnectionServiceClient, key_service_client::KeyServiceClient,
     provider_service_client::ProviderServiceClient, tenant_service_client::TenantServiceClient,
     token_service_client::TokenServiceClient,
 };
-use std::time::Duration;
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
+use zeroize::Zeroizing;
 
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that is silent for so long is asked whether it is there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Longest wait for the answer to that.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much later than the server, which can say why, the client gives up.
 const GRACE: Duration = Duration::from_millis(500);
 /// Resources asked for at once: pages of that many fit [`ANSWER_BYTES_MAX`] even with all labels.
 const PAGE_SIZE_MAX: usize = 200;
+/// Longest time for which something is watched.
+const WATCHED_FOR: Duration = Duration::from_hours(7 * 24);
+/// Longest token, in bytes.
+const TOKEN_BYTES_MAX: u64 = 16 * 1024;
 /// Longest answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-pub(super) type Wire = InterceptedService<Channel, Deadline>;
+pub(super) type Wire = InterceptedService<Channel, Call>;
 
-/// Tells the server until when the answer is of use.
+/// Until when the answer is of use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(Instant);
+struct Deadline(Instant);
 
+/// What goes with each call: its deadline, and who calls.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    deadline: Deadline,
+    /// A file, read each time: whoever issues tokens replaces it.
+    token: Option<Arc<Path>>,
+}
+
+#[derive(Clone)]
 pub(super) struct Session {
+    channel: Channel,
     wire: Wire,
     deadline: Deadline,
+    token: Option<Arc<Path>>,
+    timeout: Duration,
     endpoint: String,
+    fault: Fault,
+}
+
+/// What is said of something that is to be created and is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Refused,
+    /// It is left as it is.
+    Allowed,
+}
+
+impl From<bool> for Existing {
+    /// Of the flag `--allow-existing`.
+    fn from(allowed: bool) -> Self {
+        if allowed { Self::Allowed } else { Self::Refused }
+    }
 }
 
 /// What a list came to.
@@ -55,11 +87,35 @@ pub(super) enum Rest {
     More,
 }
 
-impl Interceptor for Deadline {
+impl Interceptor for Call {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(self.0.saturating_duration_since(Instant::now()));
+        request.set_timeout(self.deadline.0.saturating_duration_since(Instant::now()));
+        if let Some(file) = &self.token {
+            let bearer = bearer(file)
+                .map_err(|problem| Status::unauthenticated(format!("--token-file: {problem}")))?;
+            request.metadata_mut().insert("authorization", bearer);
+        }
         Ok(request)
     }
+}
+
+/// The header of RFC 6750 section 2.1. What the file holds is in no error.
+fn bearer(file: &Path) -> Result<MetadataValue<Ascii>, String> {
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(file).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text));
+    read.map_err(|err| format!("the file cannot be read: {}", err.kind()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    let other = || "the file holds something else than one token".to_owned();
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(other());
+    }
+    let header = Zeroizing::new(format!("Bearer {token}"));
+    let mut value = MetadataValue::try_from(header.as_str()).map_err(|_| other())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 macro_rules! services {
@@ -74,14 +130,25 @@ impl Session {
     /// Connects. The time for the command begins here, after every prompt.
     pub(super) async fn open(api: &ApiArgs) -> Result<Self, Failure> {
         let deadline = Deadline(Instant::now() + api.timeout);
-        let channel =
-            endpoint(&api.endpoint)?.connect_timeout(CONNECT_TIMEOUT.min(api.timeout)).connect().await;
-        let channel = channel.map_err(|cause| Failure::Unreachable {
-            endpoint: api.endpoint.clone(),
-            cause: root(&cause).to_string(),
-        })?;
-        let wire = InterceptedService::new(channel, deadline);
-        Ok(Self { wire, deadline, endpoint: api.endpoint.clone() })
+        let fault = Fault::default();
+        let most = CONNECT_TIMEOUT.min(api.timeout);
+        let channel = connect(&api.endpoint, &api.reach, most, &fault).await?;
+        let token = api.reach.token_file.clone().map(Arc::from);
+        let wire = InterceptedService::new(channel.clone(), Call { deadline, token: token.clone() });
+        let (timeout, endpoint) = (api.timeout, api.endpoint.clone());
+        Ok(Self { channel, wire, deadline, token, timeout, endpoint, fault })
+    }
+
+    /// The same server, and the whole time anew: for a call after a wait that is nobody's fault.
+    pub(super) fn renewed(&self) -> Self {
+        let deadline = Deadline(Instant::now() + self.timeout);
+        let call = Call { deadline, token: self.token.clone() };
+        Self { wire: InterceptedService::new(self.channel.clone(), call), deadline, ..self.clone() }
+    }
+
+    /// The same server, for something that is watched until it ends.
+    pub(super) fn lasting(&self) -> Self {
+        Self { timeout: WATCHED_FOR, ..self.clone() }.renewed()
     }
 
     services! {
@@ -90,6 +157,7 @@ impl Session {
         clients: ClientServiceClient,
         connections: ConnectionServiceClient,
         providers: ProviderServiceClient,
+        keys: KeyServiceClient,
     }
 
     /// Waits for a call, at most until the deadline.
@@ -102,6 +170,26 @@ impl Session {
             Ok(Err(status)) => Err(self.failure(status)),
             Err(_) => Err(Failure::TimedOut { endpoint: self.endpoint.clone() }),
         }
+    }
+
+    /// What a call creates; or, where that exists and `existing` says so, what is there: `get` fetches it, and it is
+    /// refused all the same unless it `fits`. Calls come boxed: two of them would make whoever waits for this large.
+    pub(super) async fn created<T>(
+        &self,
+        create: impl Future<Output = Result<Response<T>, Status>>,
+        existing: Existing,
+        get: impl Future<Output = Result<Response<T>, Status>>,
+        fits: impl FnOnce(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let refused = match (self.wait(create).await, existing) {
+            (Err(Failure::Refused(status)), Existing::Allowed) => status,
+            (outcome, Existing::Refused | Existing::Allowed) => return outcome,
+        };
+        if known_reason(&refused) != Some(ErrorReason::AlreadyExists) {
+            return Err(Failure::Refused(refused));
+        }
+        let found = self.wait(get).await?;
+        if fits(&found) { Ok(found) } else { Err(Failure::Refused(refused)) }
     }
 
     /// Fetches pages until the last one or until there are `limit` resources. `page` is given a page size and
@@ -131,6 +219,11 @@ impl Session {
         }
     }
 
+    /// The next message of a stream; `None` at its end.
+    pub(super) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>, Failure> {
+        stream.message().await.map_err(|status| self.failure(status))
+    }
+
     /// A status without a source came from the server; one with a source was made on the way to it.
     fn failure(&self, status: Status) -> Failure {
         let Some(source) = std::error::Error::source(&status) else {
@@ -145,38 +238,40 @@ impl Session {
         if cause.is::<tonic::TimeoutExpired>() {
             return Failure::TimedOut { endpoint: self.endpoint.clone() };
         }
-        Failure::Unreachable { endpoint: self.endpoint.clone(), cause: cause.to_string() }
+        unreachable(&self.endpoint, &self.fault, cause)
     }
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    let form = || Failure::Usage("the endpoint must be a URL such as http://127.0.0.1:7600".into());
-    let parsed = url::Url::parse(url).map_err(|_| form())?;
-    if parsed.scheme() == "https" {
-        return Err(Failure::Usage(
-            "this build speaks HTTP/2 without TLS only: use an http:// endpoint".into(),
-        ));
-    }
-    let bare = parsed.username().is_empty()
-        && parsed.password().is_none()
-        && matches!(parsed.path(), "" | "/")
-        && parsed.query().is_none();
-    if parsed.scheme() != "http" || parsed.host().is_none() || !bare {
-        return Err(form());
-    }
-    Endpoint::from_shared(parsed.to_string())
-        .map_err(|_| form())?
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .user_agent(concat!("bursar-cli/", env!("CARGO_PKG_VERSION")))
-        .map_err(|_| form())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The first cause of a chain: `Connection refused`, not `transport error`.
-fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+    #[test]
+    fn a_token_is_read_anew_for_each_call_and_is_in_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let deadline = Deadline(Instant::now() + Duration::from_secs(5));
+        let mut call = Call { deadline, token: Some(file.as_path().into()) };
+        let mut sent = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let called = call.call(Request::new(()));
+            called.map(|request| {
+                let header = request.metadata().get("authorization").unwrap();
+                assert!(header.is_sensitive());
+                header.to_str().unwrap().to_owned()
+            })
+        };
+        assert_eq!(sent("first\n").unwrap(), "Bearer first");
+        assert_eq!(sent("second").unwrap(), "Bearer second");
+        for bad in ["", "\n", "hunter2\nhunter3", "hunter2\u{e4}"] {
+            let refused = sent(bad).unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated);
+            assert!(refused.message().starts_with("--token-file: the file"), "{refused}");
+            assert!(!refused.message().contains("hunter"), "{refused}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert!(call.call(Request::new(())).unwrap_err().message().contains("cannot be read"));
+        call.token = None;
+        assert!(call.call(Request::new(())).unwrap().metadata().get("authorization").is_none());
     }
-    cause
 }

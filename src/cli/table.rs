@@ -28,7 +28,8 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn aligned(rows: Vec<Vec<String>>) -> String {
+/// Rows under each other, columns two spaces apart.
+pub(super) fn aligned(rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).add_rows(rows);
     for column in table.column_iter_mut() {

@@ -30,9 +30,9 @@ pub(super) enum TenantCommand {
     },
     /// Change display name or labels
     Update(Update),
-    /// Delete an empty tenant and destroy its keys, at once and for good
+    /// Delete a tenant: nothing of it is served, and after the undo window its keys are destroyed
     Delete(Delete),
-    /// Restore a deleted tenant (not implemented yet)
+    /// Restore a deleted tenant, as long as its keys are not destroyed
     Undelete(Undelete),
 }
 
@@ -46,6 +46,9 @@ pub(super) struct Create {
     /// A label, repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
+    /// Succeed when there is such a tenant, and leave it as it is
+    #[arg(long)]
+    allow_existing: bool,
 }
 
 #[derive(Debug, Args)]
@@ -101,7 +104,14 @@ impl TenantCommand {
         let session = Session::open(api).await?;
         let mut tenants = session.tenants();
         let tenant = match self {
-            Self::Create(args) => session.wait(tenants.create_tenant(args.request())).await?,
+            Self::Create(args) => {
+                let (existing, mut getting) = (args.allow_existing.into(), session.tenants());
+                let get = Box::pin(getting.get_tenant(GetTenantRequest { name: args.name.to_string() }));
+                // A deleted one can be restored only.
+                let fits = |found: &Tenant| found.delete_time.is_none();
+                let create = Box::pin(tenants.create_tenant(args.request()));
+                session.created(create, existing, get, fits).await?
+            }
             Self::Show { name } => {
                 session.wait(tenants.get_tenant(GetTenantRequest { name: name.to_string() })).await?
             }

@@ -57,6 +57,17 @@ pub(super) fn relative(at: &Timestamp, now: &Timestamp) -> String {
     }
 }
 
+/// How long until a point in time; nothing once it is past.
+pub(super) fn until(at: &Timestamp, now: &Timestamp) -> Duration {
+    Duration::from_millis(millis(at).saturating_sub(millis(now)).try_into().unwrap_or(0))
+}
+
+/// The time that is left: `within 10 min`, or that there is none.
+pub(super) fn within(at: &Timestamp, now: &Timestamp) -> String {
+    let left = until(at, now);
+    if left.is_zero() { "no more".into() } else { format!("within {}", span(left)) }
+}
+
 /// Milliseconds since the epoch, saturating: a server's timestamp may hold anything.
 fn millis(at: &Timestamp) -> i64 {
     at.seconds.saturating_mul(1000).saturating_add(i64::from(at.nanos) / 1_000_000)
@@ -110,6 +121,16 @@ mod tests {
             };
             assert_eq!(relative(&at, &now), want, "{distance}");
         }
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_never_less_than_none() {
+        let at = |seconds| Timestamp { seconds, nanos: 500_000_000 };
+        assert_eq!(until(&at(160), &at(40)), Duration::from_secs(120));
+        assert_eq!(until(&at(40), &at(160)), Duration::ZERO);
+        assert_eq!(within(&at(640), &at(40)), "within 10 min");
+        assert_eq!(within(&at(40), &at(40)), "no more");
+        assert!(until(&at(i64::MAX), &at(0)) > Duration::from_secs(1));
     }
 
     #[test]

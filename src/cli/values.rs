@@ -1,7 +1,7 @@
 //! Flags and values that several commands share: enums of the API in kebab case, labels, lists and their parents.
 
 use crate::{
-    api::{ClientAuthMethod, Environment, GrantType, connection::ScopeNarrowing},
+    api::{ClientAuthMethod, Environment, GrantType, SigningAlgorithm, connection::ScopeNarrowing},
     domain::names::{NameError, TenantName},
 };
 use clap::{ArgGroup, Args, ValueEnum, builder::PossibleValue};
@@ -91,6 +91,7 @@ value_enum!(GrantType {
     CompanyRequestToken = "company-request-token",
     JwtBearer = "jwt-bearer",
     TokenExchange = "token-exchange",
+    SamlBearer = "saml-bearer",
 });
 
 value_enum!(ClientAuthMethod {
@@ -106,6 +107,13 @@ value_enum!(ClientAuthMethod {
 value_enum!(Environment {
     Sandbox = "sandbox",
     Production = "production",
+});
+
+value_enum!(SigningAlgorithm {
+    Es256 = "es256",
+    Ps256 = "ps256",
+    Eddsa = "eddsa",
+    Rs256 = "rs256",
 });
 
 value_enum!(ScopeNarrowing {
@@ -211,6 +219,7 @@ mod tests {
         check("GRANT_TYPE_", |each: GrantType| each.as_str_name());
         check("CLIENT_AUTH_METHOD_", |each: ClientAuthMethod| each.as_str_name());
         check("ENVIRONMENT_", |each: Environment| each.as_str_name());
+        check("SIGNING_ALGORITHM_", |each: SigningAlgorithm| each.as_str_name());
         check("SCOPE_NARROWING_", |each: ScopeNarrowing| each.as_str_name());
     }
 }

@@ -2,8 +2,9 @@
 //! Every check runs, so that all mistakes are told at once.
 
 use super::{
-    Addresses, Config, ConfigError, Egress, Files, Keys, Limits, Log, Origin, ProviderFile, Redis, Refresh,
-    Scheduling, Shutdown, Store, files, gather::Settings, value::shown,
+    Addresses, Authorization, BearerTokens, Callback, Config, ConfigError, Egress, Files, Keys, Limits, Log,
+    MemoryLock, Origin, Process, ProviderFile, RedirectUris, Refresh, Scheduling, Shutdown, Store, files,
+    gather::Settings, value::shown,
 };
 use crate::{
     domain::token::Secret,
@@ -16,29 +17,62 @@ const DRAIN: Duration = Duration::from_secs(5);
 const EMBEDDED_FILE: &str = "bursar.redb";
 
 impl Settings {
-    /// `keyset` is `None` only where a mistake was written down.
-    pub(super) fn build(mut self, keyset: Option<Secret>, files: &dyn Files) -> Result<Config, ConfigError> {
+    /// `keys` are `None` only where a mistake was written down.
+    pub(super) fn build(mut self, keys: Option<Keys>, files: &dyn Files) -> Result<Config, ConfigError> {
         let store = self.store(files);
         let providers = self.providers(files);
+        let callback = self.callback();
+        let taken = match self.optional::<PathBuf>("identity.tokens.issuers_dir") {
+            Some(_) => BearerTokens::Taken,
+            None => BearerTokens::NotTaken,
+        };
+        let tokens = self.tokens(files);
+        let (listen, unix, tls) = self.listening(taken, files);
+        let policy = self.policy((tls.as_ref(), unix.as_ref()), taken, files);
         self.deadlines();
-        let (Some(store), Some(keyset), true) = (store, keyset, self.mistakes.is_empty()) else {
+        let audit = self.audit();
+        let (Some(store), Some(keys), true) = (store, keys, self.mistakes.is_empty()) else {
             return Err(ConfigError { mistakes: self.mistakes });
         };
         Ok(Config {
-            listen: self.get("listen"),
+            listen,
+            unix,
+            tls,
+            tokens,
+            policy,
             replica: self.optional("replica"),
             data_dir: self.get("data_dir"),
             store,
-            keys: Keys { keyset },
+            keys,
             providers,
+            authorization: Authorization {
+                callback,
+                redirect: match self.choice("authorization.redirect").as_str() {
+                    "shared" => RedirectUris::Shared,
+                    _ => RedirectUris::PerConnection,
+                },
+                redirect_uris: self.words("authorization.redirect_uris"),
+                return_uris: self.words("authorization.return_uris"),
+                open_for: self.get("authorization.open_for"),
+            },
             refresh: self.refresh(),
             egress: Egress {
                 addresses: match self.choice("egress.addresses").as_str() {
                     "loopback" => Addresses::Loopback,
+                    "private" => Addresses::Private,
                     _ => Addresses::Public,
                 },
+                proxy: self.optional("egress.proxy"),
             },
             limits: self.limits(),
+            audit,
+            process: Process {
+                memory_lock: match self.choice("process.memory_lock").as_str() {
+                    "required" => MemoryLock::Required,
+                    "off" => MemoryLock::Off,
+                    _ => MemoryLock::Try,
+                },
+            },
             log: Log {
                 format: match self.choice("log.format").as_str() {
                     "pretty" => Format::Pretty,
@@ -50,23 +84,38 @@ impl Settings {
         })
     }
 
-    fn choice(&self, key: &str) -> String {
+    /// Address and URL belong together: neither is of use without the other.
+    fn callback(&mut self) -> Option<Callback> {
+        let (listen, url) = ("authorization.listen", "authorization.public_url");
+        if !self.sound(&[listen, url]) {
+            return None;
+        }
+        match (self.optional(listen), self.optional(url)) {
+            (Some(listen), Some(public_url)) => Some(Callback { listen, public_url }),
+            (None, None) => None,
+            (Some(_), None) => {
+                let mend = format!("set {url} to where browsers reach the callback, or remove {listen}");
+                self.object(listen, format!("is set without `{url}`"), mend);
+                None
+            }
+            (None, Some(_)) => {
+                let mend = format!("set {listen} to where the callback listens, or remove {url}");
+                self.object(url, format!("is set without `{listen}`"), mend);
+                None
+            }
+        }
+    }
+
+    pub(super) fn words(&self, key: &str) -> Vec<String> {
+        let text: Option<String> = self.optional(key);
+        text.unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect()
+    }
+
+    pub(super) fn choice(&self, key: &str) -> String {
         self.get(key)
     }
 
-    pub(super) fn keyset(&mut self, files: &dyn Files) -> Option<Secret> {
-        let key = "keys.keyset_file";
-        if self.sound(&[key]) && self.optional::<PathBuf>(key).is_none() {
-            self.object(
-                key,
-                "is required and not set",
-                "run `bursar keys generate --out FILE` once and write FILE's path here",
-            );
-        }
-        self.secret_file(key, files)
-    }
-
-    fn secret_file(&mut self, key: &str, files: &dyn Files) -> Option<Secret> {
+    pub(super) fn secret_file(&mut self, key: &str, files: &dyn Files) -> Option<Secret> {
         match files::secret(files, &self.optional::<PathBuf>(key)?) {
             Ok(secret) => Some(secret),
             Err((problem, mend)) => {
@@ -90,38 +139,11 @@ impl Settings {
             );
         }
         if kind == "redis" {
-            return self.redis(files).map(Store::Redis);
+            return self.redis(files).map(|redis| Store::Redis(Box::new(redis)));
         }
         let file = self.optional("store.embedded.file");
         let file = file.unwrap_or_else(|| self.get::<PathBuf>("data_dir").join(EMBEDDED_FILE));
         Some(Store::Embedded { file })
-    }
-
-    fn redis(&mut self, files: &dyn Files) -> Option<Redis> {
-        let (url, username) = (self.optional("store.redis.url"), self.optional("store.redis.username"));
-        if self.sound(&["store.redis.url"]) && url.is_none() {
-            self.object(
-                "store.redis.url",
-                "is required when `store.kind` is \"redis\"",
-                "write \"redis://HOST:PORT\"",
-            );
-        }
-        let no_password = self.optional::<PathBuf>("store.redis.password_file").is_none();
-        if username.is_some() && no_password && self.sound(&["store.redis.password_file"]) {
-            self.object(
-                "store.redis.username",
-                "is set without a password",
-                "set store.redis.password_file too, or remove it",
-            );
-        }
-        let password = self.secret_file("store.redis.password_file", files);
-        Some(Redis {
-            url: url?,
-            username,
-            password,
-            namespace: self.get("store.redis.namespace"),
-            shards: self.get("store.redis.shards"),
-        })
     }
 
     fn providers(&mut self, files: &dyn Files) -> Vec<ProviderFile> {
@@ -145,10 +167,23 @@ impl Settings {
     fn limits(&self) -> Limits {
         Limits {
             concurrent_requests: self.get("limits.concurrent_requests"),
+            waiting_requests: self.get("limits.waiting_requests"),
+            waiting_requests_per_tenant: self.get("limits.waiting_requests_per_tenant"),
+            waiting_requests_per_caller: self.get("limits.waiting_requests_per_caller"),
+            concurrent_requests_per_caller: self.get("limits.concurrent_requests_per_caller"),
+            streams_per_caller: self.get("limits.streams_per_caller"),
+            strangers_per_second: self.get("limits.strangers_per_second"),
+            serve_per_second: self.get("limits.serve_per_second"),
+            read_per_second: self.get("limits.read_per_second"),
+            write_per_second: self.get("limits.write_per_second"),
+            exchange_per_second: self.get("limits.exchange_per_second"),
+            burst: self.get("limits.burst"),
             concurrent_requests_per_connection: self.get("limits.concurrent_requests_per_connection"),
             message_bytes: self.get("limits.message_bytes"),
             request_timeout: self.get("limits.request_timeout"),
             connection_age: self.get("limits.connection_age"),
+            connections: self.get("limits.connections"),
+            handshakes: self.get("limits.handshakes"),
         }
     }
 
@@ -164,6 +199,12 @@ impl Settings {
         if self.sound(&[each, all]) && self.get::<usize>(each) > self.get::<usize>(all) {
             let (each_is, all_is) = (self.get::<usize>(each), self.get::<usize>(all));
             self.disagree(each, all, &each_is.to_string(), &all_is.to_string(), "at most");
+        }
+        let [shaking, connected] = ["limits.handshakes", "limits.connections"];
+        if self.sound(&[shaking, connected]) && self.get::<usize>(shaking) > self.get::<usize>(connected) {
+            let (shaking_are, connected_are) = (self.get::<usize>(shaking), self.get::<usize>(connected));
+            let [inner, outer] = [shaking_are.to_string(), connected_are.to_string()];
+            self.disagree(shaking, connected, &inner, &outer, "at most");
         }
     }
 

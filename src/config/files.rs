@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
 
@@ -16,6 +16,8 @@ const CONFIG_BYTES_MAX: usize = 256 * 1024;
 const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Largest provider profile, in bytes.
 const PROFILE_BYTES_MAX: usize = 64 * 1024;
+/// Largest file with certificates, in bytes: bundles of large trust domains are long.
+const PEM_BYTES_MAX: usize = 1024 * 1024;
 /// Most provider profiles in the operator's folder.
 const PROFILES_MAX: usize = 256;
 
@@ -109,6 +111,59 @@ pub(super) fn secret(files: &dyn Files, path: &Path) -> Result<Secret, Trouble> 
     Ok(Secret::new(text))
 }
 
+/// A file with a secret that is read whenever it is needed: something else replaces it while the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    pub path: PathBuf,
+    pub mounted: Mounted,
+}
+
+/// Who decides which permissions a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounted {
+    /// The operator: others may not read it.
+    ByOperator,
+    /// Kubernetes, which lets everybody in the container read a service account's token.
+    ByKubernetes,
+}
+
+impl SecretFile {
+    /// `Err` says what is wrong with the file and how to mend it, and nothing of what it holds.
+    pub fn read(&self) -> Result<Secret, String> {
+        let read = match self.mounted {
+            Mounted::ByOperator => secret(&Disk, &self.path),
+            Mounted::ByKubernetes => text(&Disk, &self.path, SECRET_BYTES_MAX).map(Secret::new),
+        };
+        let told = |(problem, mend)| format!("{}: {problem}; {mend}", self.path.display());
+        let secret = read.map_err(told)?;
+        Ok(Secret::new(secret.expose().trim_end()))
+    }
+}
+
+/// A file with certificates, which are no secret.
+pub(super) fn pem(files: &dyn Files, path: &Path) -> Result<String, Trouble> {
+    text(files, path, PEM_BYTES_MAX)
+}
+
+/// Names of the files with this ending in a folder, sorted; hidden ones are not among them.
+pub(super) fn named(
+    files: &dyn Files,
+    folder: &Path,
+    ending: &str,
+    most: usize,
+) -> Result<Vec<String>, Trouble> {
+    let crowded = || (format!("has more than {most} files"), "move what is not needed elsewhere".to_owned());
+    // Beside them there is room for as much else.
+    let names = files.list(folder, 2 * most).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => crowded(),
+        _ => unreadable(&error, 0),
+    })?;
+    let ends = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == ending);
+    let mut names: Vec<_> = names.into_iter().filter(|name| !name.starts_with('.')).filter(ends).collect();
+    names.sort_unstable();
+    if names.len() > most { Err(crowded()) } else { Ok(names) }
+}
+
 /// The operator's provider profiles, by name. One trouble for each file that cannot be read.
 pub(super) fn profiles(files: &dyn Files, folder: &Path) -> (Vec<ProviderFile>, Vec<Trouble>) {
     // Beside the profiles there is room for as much else (Kubernetes puts hidden folders beside what it mounts).
@@ -136,7 +191,7 @@ fn is_profile(name: &str) -> bool {
     !name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "toml")
 }
 
-fn text(files: &dyn Files, path: &Path, most: usize) -> Result<String, Trouble> {
+pub(super) fn text(files: &dyn Files, path: &Path, most: usize) -> Result<String, Trouble> {
     let mut content = files.read(path, most).map_err(|error| unreadable(&error, most))?;
     String::from_utf8(std::mem::take(&mut *content.bytes)).map_err(|_| not_text())
 }

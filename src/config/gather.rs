@@ -2,8 +2,8 @@
 //! Opens no file; what keys mean together is decided elsewhere.
 
 use super::{
-    Mistake, Origin,
-    schema::{Key, SCHEMA},
+    Mistake, Origin, SPIFFE_ENDPOINT_SOCKET,
+    schema::{Key, SCHEMA, Schema},
     value::{Raw, Value, Wrong},
 };
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -13,8 +13,10 @@ use toml::{
 };
 
 /// What was set so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Settings {
+    /// What can be set.
+    schema: &'static Schema,
     /// `None`: something was set that does not fit.
     given: BTreeMap<&'static str, (Option<Value>, Origin)>,
     /// The file could not be parsed: what it sets is unknown.
@@ -31,7 +33,17 @@ pub(super) trait Typed: Sized {
 const ALIKE: f64 = 0.85;
 const PREFIX: &str = "BURSAR_";
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self::of(&SCHEMA)
+    }
+}
+
 impl Settings {
+    pub(super) fn of(schema: &'static Schema) -> Self {
+        Self { schema, given: BTreeMap::new(), unread: false, mistakes: Vec::new() }
+    }
+
     pub(super) fn take_file(&mut self, name: &str, text: &str) {
         let line = |at: usize| text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
         let origin = |at| Origin::File { name: name.to_owned(), line: line(at) };
@@ -66,30 +78,33 @@ impl Settings {
         here: Origin,
         origin: &dyn Fn(usize) -> Origin,
     ) {
-        match (SCHEMA.key(name), value.get_ref()) {
+        match (self.schema.key(name), value.get_ref()) {
             (Some(key), value) => self.put(key, &Raw::from_toml(value), here),
-            (None, DeValue::Table(table)) if SCHEMA.has_section(name) || !table.is_empty() => {
+            (None, DeValue::Table(table)) if self.schema.has_section(name) || !table.is_empty() => {
                 self.take_table(name, table, origin);
             }
-            (None, _) if SCHEMA.has_section(name) => self.mistakes.push(Mistake {
+            (None, _) if self.schema.has_section(name) => self.mistakes.push(Mistake {
                 key: shown(name),
                 origin: here,
                 problem: "is a section, not a key".to_owned(),
                 mend: format!("write [{name}] on a line of its own, and its keys below"),
             }),
             (None, _) => {
-                let names = SCHEMA.keys.iter().map(|key| key.name.clone());
+                let names = self.schema.keys.iter().map(|key| key.name.clone());
                 self.unknown(shown(name), here, "is not a key", meant(name, names));
             }
         }
     }
 
     pub(super) fn take_env(&mut self, env: impl IntoIterator<Item = (String, String)>, elsewhere: &[&str]) {
-        let mut ours: Vec<_> = env.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let known = |name: &str| name.starts_with(PREFIX) || name == SPIFFE_ENDPOINT_SOCKET;
+        let mut ours: Vec<_> = env.into_iter().filter(|(name, _)| known(name)).collect();
         ours.sort_unstable();
+        // Sorted behind ours, and the weakest: a key that was set anywhere wins.
+        let agent = ours.pop_if(|(name, _)| name == SPIFFE_ENDPOINT_SOCKET);
         for (variable, text) in ours {
             let origin = Origin::Environment(variable.clone());
-            match SCHEMA.keys.iter().find(|key| key.variable() == variable) {
+            match self.schema.keys.iter().find(|key| key.variable() == variable) {
                 Some(key) if text.contains(char::REPLACEMENT_CHARACTER) => {
                     let problem = "is not UTF-8 text".to_owned();
                     self.refuse(key, origin, Wrong { problem, mend: key.kind.mend() });
@@ -97,21 +112,38 @@ impl Settings {
                 Some(key) => self.put(key, &Raw::from_env(text, &key.kind), origin),
                 None if elsewhere.contains(&variable.as_str()) || is_service_link(&variable, &text) => {}
                 None => {
-                    let names = SCHEMA.keys.iter().map(Key::variable);
+                    let names = self.schema.keys.iter().map(Key::variable);
                     let alike = meant(&variable, names);
                     self.unknown(shown(&variable), origin, "is not a variable of bursar", alike);
                 }
             }
         }
+        if let Some((_, address)) = agent {
+            self.take_agent(address);
+        }
     }
 
-    pub(super) fn take_dev(&mut self, data_dir: PathBuf, listen: SocketAddr) {
+    /// Where the platform says that the SPIFFE agent is.
+    fn take_agent(&mut self, address: String) {
+        let key = self.schema.key("identity.spiffe.workload_api");
+        let unset = |key: &&Key| !self.given.contains_key(key.name.as_str());
+        if let Some(key) = key.filter(unset).filter(|_| !address.is_empty()) {
+            self.put(key, &Raw::Text(address), Origin::Environment(SPIFFE_ENDPOINT_SOCKET.to_owned()));
+        }
+    }
+
+    pub(super) fn take_dev(&mut self, data_dir: PathBuf, listen: SocketAddr, callback: SocketAddr) {
         for (name, text) in [
             ("listen", listen.to_string().as_str()),
+            ("authorization.listen", callback.to_string().as_str()),
+            ("authorization.public_url", format!("http://{callback}").as_str()),
             ("egress.addresses", "loopback"),
+            ("process.memory_lock", "off"),
             ("log.format", "pretty"),
+            // Heads of the trail are for a log that is kept elsewhere.
+            ("log.level", "info,bursar::audit::recorder=warn"),
         ] {
-            if let Some(key) = SCHEMA.key(name) {
+            if let Some(key) = self.schema.key(name) {
                 self.put(key, &Raw::Text(text.to_owned()), Origin::Default);
             }
         }
@@ -135,7 +167,7 @@ impl Settings {
     fn unknown(&mut self, key: String, origin: Origin, problem: &str, alike: Option<String>) {
         let mend = match alike {
             Some(name) => format!("did you mean `{name}`?"),
-            None => "remove it; `bursar serve --print-default-config` lists every key".to_owned(),
+            None => format!("remove it; {} lists every key", self.schema.listing),
         };
         self.mistakes.push(Mistake { key, origin, problem: problem.to_owned(), mend });
     }
@@ -164,16 +196,20 @@ impl Settings {
     /// Keys of a section whose values are not their defaults.
     pub(super) fn changed_in(&self, section: &str) -> Vec<&'static str> {
         let inside = |name: &str| name.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
-        let changed = SCHEMA.keys.iter().filter(|key| match self.given.get(key.name.as_str()) {
+        let changed = self.schema.keys.iter().filter(|key| match self.given.get(key.name.as_str()) {
             Some((Some(value), _)) => *value != key.default,
             Some((None, _)) | None => false,
         });
         changed.map(|key| key.name.as_str()).filter(|name| inside(name)).collect()
     }
 
+    pub(super) fn changed(&self, name: &str) -> bool {
+        name.rsplit_once('.').is_some_and(|(section, _)| self.changed_in(section).contains(&name))
+    }
+
     /// The value, or the default where what was given does not fit; `None` when it is unset.
     pub(super) fn optional<T: Typed>(&self, name: &str) -> Option<T> {
-        let default = || SCHEMA.key(name).map(|key| &key.default);
+        let default = || self.schema.key(name).map(|key| &key.default);
         T::of(self.given.get(name).and_then(|(value, _)| value.as_ref()).or_else(default)?)
     }
 
@@ -240,6 +276,7 @@ macro_rules! typed {
 typed! {
     u16: Integer;
     u32: Integer;
+    u64: Integer;
     usize: Integer;
     bool: Boolean;
     std::time::Duration: Duration;

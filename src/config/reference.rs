@@ -1,12 +1,12 @@
 //! The page `docs/configuration.md`, written from the schema, so that it cannot differ from what is checked.
 
-use super::schema::{Key, SCHEMA};
+use super::schema::{ISSUER, Key, SCHEMA};
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
 # Configuration
 
-<!-- Written from src/config/default.toml: `UPDATE_DOCS=1 cargo test --lib the_reference_page` writes it anew. -->
+<!-- Written from src/config/default.toml and issuer.toml: `UPDATE_DOCS=1 cargo test --lib the_reference_page` writes it anew. -->
 
 `bursar serve` reads one TOML file and, over it, environment variables: each key below has one. What neither sets has
 the default. `bursar serve --print-default-config` prints a file with every key and its default to start from.
@@ -19,6 +19,13 @@ the default. `bursar serve --print-default-config` prints a file with every key 
 - A duration is a whole number and a unit: `250ms`, `30s`, `5m`, `1h`.
 - Where a type says *or empty*, the empty text means that the key is not set.
 - A relative path starts at the working directory.
+";
+
+const ISSUERS: &str = "
+## Files in `identity.tokens.issuers_dir`
+
+Each is a TOML file named `NAME.toml` with these keys, and describes one issuer of callers' tokens.
+[identity.md](identity.md#tokens) says what they are for.
 ";
 
 /// The whole page, as Markdown.
@@ -34,6 +41,11 @@ pub fn reference() -> String {
         for key in SCHEMA.keys.iter().filter(inside) {
             let _ = entry(&mut page, key);
         }
+    }
+    page.push_str(ISSUERS);
+    for key in &ISSUER.keys {
+        let _ = write!(page, "\n### issuer: `{}`\n\n{}\n\n", key.name, key.meaning);
+        let _ = writeln!(page, "Type: {}. Default: `{}`.", key.type_words, key.written);
     }
     page
 }

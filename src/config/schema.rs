@@ -2,7 +2,7 @@
 //! what is checked cannot differ. Knows nothing of what an operator wrote.
 
 use super::{
-    DEFAULT,
+    DEFAULT, ISSUER_DEFAULT,
     value::{Empty, Kind, Raw, Value, duration},
 };
 use std::sync::LazyLock;
@@ -33,12 +33,23 @@ pub(super) struct Section {
 pub(super) struct Schema {
     pub(super) keys: Vec<Key>,
     pub(super) sections: Vec<Section>,
+    /// Where every key is listed.
+    pub(super) listing: &'static str,
 }
 
 /// The schema of this build.
 #[expect(clippy::expect_used, reason = "embedded text; every test of this room reads it")]
-pub(super) static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse(DEFAULT).expect("the embedded default.toml is a schema"));
+pub(super) static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let schema = Schema::parse(DEFAULT).expect("the embedded default.toml is a schema");
+    Schema { listing: "`bursar serve --print-default-config`", ..schema }
+});
+
+/// That of a file in `identity.tokens.issuers_dir`.
+#[expect(clippy::expect_used, reason = "embedded text; every test of this room reads it")]
+pub(super) static ISSUER: LazyLock<Schema> = LazyLock::new(|| {
+    let schema = Schema::parse(ISSUER_DEFAULT).expect("the embedded issuer.toml is a schema");
+    Schema { listing: "docs/configuration.md", ..schema }
+});
 
 const TYPE: &str = "Type: ";
 
@@ -117,11 +128,18 @@ impl Kind {
         }
         match words {
             "boolean" => Some(Self::Boolean),
-            "loopback address" => Some(Self::Address),
+            "address" => Some(Self::AnyAddress(empty)),
+            "web address" => Some(Self::WebAddress(empty)),
+            "list of web addresses" => Some(Self::WebAddresses(empty)),
+            "list of DNS names" => Some(Self::Names(empty)),
             "label" => Some(Self::Label),
             "log filter" => Some(Self::Filter),
             "word" => Some(Self::Word(empty)),
+            "identifier" => Some(Self::Identifier(empty)),
+            "list of identifiers" => Some(Self::Identifiers(empty)),
             "path" => Some(Self::Path(empty)),
+            "proxy address" => Some(Self::ProxyAddress(empty)),
+            "list of hosts" => Some(Self::Hosts(empty)),
             "Redis URL" => Some(Self::RedisUrl(empty)),
             _ => None,
         }

@@ -1,8 +1,12 @@
 //! How configuration is put together; `mistakes` has the ways to be wrong.
 
+mod issuers;
+mod keks;
+mod listening;
 mod mistakes;
+mod redis;
 
-use super::{schema::SCHEMA, value::Kind, *};
+use super::{files::Mounted, schema::SCHEMA, value::Kind, *};
 use std::{collections::BTreeMap, io};
 
 /// Files by path; owner and mode with each.
@@ -70,8 +74,6 @@ fn all_mistakes_are_told_at_once() {
     assert_eq!(
         error.to_string(),
         "configuration has 6 mistakes:
-  listen (bursar.toml, line 1): `0.0.0.0:1` can be reached from other machines, and callers are not authenticated yet: only loopback addresses are accepted
-    mend: write a loopback address and a port, like \"127.0.0.1:7600\" or \"[::1]:7600\"
   refresh.lease_ekstra (bursar.toml, line 5): is not a key
     mend: did you mean `refresh.lease_extra`?
   refresh.tick (bursar.toml, line 4): `5` is an integer, not a duration
@@ -81,7 +83,9 @@ fn all_mistakes_are_told_at_once() {
   keys.keyset_file: is required and not set
     mend: run `bursar keys generate --out FILE` once and write FILE's path here
   store.redis.url: is required when `store.kind` is \"redis\"
-    mend: write \"redis://HOST:PORT\""
+    mend: write \"redis://HOST:PORT\", or set store.redis.topology to sentinel or cluster
+  listen (bursar.toml, line 1): `0.0.0.0:1` can be reached from other machines, and speaks no TLS
+    mend: set tls.certificate and who is recognised (identity.spiffe, identity.dns), or write a loopback address like \"127.0.0.1:7600\""
     );
 }
 
@@ -97,10 +101,11 @@ fn a_file_that_is_no_toml_is_told_by_line_and_not_quoted() {
 
 #[test]
 fn a_file_with_every_default_loads_and_changes_nothing() {
-    let written = DEFAULT.replace("keyset_file = \"\"", "keyset_file = \"/k/keyset\"");
+    let written = DEFAULT.replacen("keyset_file = \"\"", "keyset_file = \"/k/keyset\"", 1);
     let config = load(&written, &[]).unwrap();
     assert_eq!(format!("{config:?}"), format!("{:?}", load("", &[]).unwrap()));
-    assert_eq!(config.listen, "127.0.0.1:7600".parse().unwrap());
+    assert_eq!(config.listen, "127.0.0.1:7600".parse().ok());
+    assert_eq!((&config.unix, &config.tls), (&None, &None));
     assert_eq!(config.replica, None);
     assert!(
         matches!(&config.store, Store::Embedded { file } if file == Path::new("./bursar-data/bursar.redb"))
@@ -109,7 +114,7 @@ fn a_file_with_every_default_loads_and_changes_nothing() {
     assert_eq!(config.refresh.tick, Duration::from_millis(500));
     assert_eq!(config.egress.addresses, Addresses::Public);
     assert_eq!(config.log.format, telemetry::Format::Json);
-    assert_eq!(config.keys.keyset.expose(), CANARY);
+    assert!(matches!(&config.keys.present, Kek::File { keyset, .. } if keyset.expose() == CANARY));
     assert_eq!(config.providers, []);
 }
 
@@ -134,23 +139,6 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(config.replica.as_deref(), Some("broker-1"));
     let unset = load("replica = \"from-file\"", &[("BURSAR_REPLICA", "")]).unwrap();
     assert_eq!(unset.replica, None, "an empty variable unsets what may be empty");
-}
-
-#[test]
-fn the_keys_of_redis_make_a_redis_store() {
-    let text = "[store]\nkind = \"redis\"\n[store.redis]\nurl = \"redis://10.0.0.7:6380/2\"\nusername = \"app\"\n\
-                password_file = \"/k/password\"\nshards = 64\n[keys]\nkeyset_file = \"/k/keyset\"\n";
-    for ending in ["", "\n", "\r\n"] {
-        let files = Shelf::new().with("/k/password", format!("pass word{ending}"), OURS);
-        let config = load_with(text, &[], &files).unwrap();
-        let Store::Redis(redis) = &config.store else { panic!("{config:?}") };
-        assert_eq!(redis.url.as_str(), "redis://10.0.0.7:6380/2");
-        assert_eq!(redis.password.as_ref().map(Secret::expose), Some("pass word"));
-        assert_eq!((redis.username.as_deref(), redis.shards), (Some("app"), 64));
-        assert_eq!(redis.namespace.as_str(), "bursar");
-        assert!(!format!("{config:?}").contains("pass word"));
-        assert!(!format!("{config:?}").contains(CANARY));
-    }
 }
 
 #[test]
@@ -266,6 +254,8 @@ fn every_bound_fits_the_type_it_is_kept_in() {
             let besides = match name.as_str() {
                 "limits.concurrent_requests" => "limits.concurrent_requests_per_connection = 1\n",
                 "limits.concurrent_requests_per_connection" => "limits.concurrent_requests = 1000000\n",
+                "limits.connections" => "limits.handshakes = 16\n",
+                "limits.handshakes" => "limits.connections = 1000000\n",
                 _ => "",
             };
             all.push_str(besides);
@@ -277,12 +267,14 @@ fn every_bound_fits_the_type_it_is_kept_in() {
 #[test]
 fn dev_listens_on_loopback_and_reaches_nothing_else() {
     let keyset = || Secret::new(CANARY);
-    let config = Config::dev("/d".into(), "[::1]:0".parse().unwrap(), keyset()).unwrap();
+    let config =
+        Config::dev("/d".into(), "[::1]:0".parse().unwrap(), "[::1]:1".parse().unwrap(), keyset()).unwrap();
     assert!(matches!(&config.store, Store::Embedded { file } if file == Path::new("/d/bursar.redb")));
     assert_eq!(config.egress.addresses, Addresses::Loopback);
     assert_eq!(config.log.format, telemetry::Format::Pretty);
     assert!(!format!("{config:?}").contains(CANARY));
-    let open = Config::dev("/d".into(), "0.0.0.0:1".parse().unwrap(), keyset()).unwrap_err();
+    let open = Config::dev("/d".into(), "0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap(), keyset())
+        .unwrap_err();
     assert_eq!(open.mistakes[0].key, "listen");
     assert!(
         open.to_string().starts_with("configuration has 1 mistake:\n  listen: `0.0.0.0:1` can"),

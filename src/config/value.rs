@@ -1,7 +1,13 @@
 //! What one value may be: kinds, bounds and what to say when a value does not fit. Pure.
 //! Never repeats a value that may hold a secret: paths, words and URLs.
 
-use crate::{domain::names::Id, telemetry::Filter};
+mod words;
+
+use self::words::{IDENTIFIER_MAX, IDENTIFIERS_MAX, WORD_MAX, hosts, identifiers, path, word};
+use crate::{
+    domain::{names::Id, profile::secure},
+    telemetry::Filter,
+};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 use url::Url;
@@ -30,15 +36,28 @@ pub(super) enum Kind {
     },
     OneOf(Vec<String>),
     Boolean,
-    /// IP address and port on this machine.
-    Address,
     /// A DNS label.
     Label,
     Filter,
     /// Visible ASCII.
     Word(Empty),
+    /// The same, as long as foreign names are.
+    Identifier(Empty),
+    /// Separated by spaces.
+    Identifiers(Empty),
     Path(Empty),
     RedisUrl(Empty),
+    /// IP address and port, reachable from anywhere.
+    AnyAddress(Empty),
+    /// `https`, or `http` to this machine; without query, fragment and credentials.
+    WebAddress(Empty),
+    WebAddresses(Empty),
+    /// Of DNS, without wildcards, separated by spaces.
+    Names(Empty),
+    /// Scheme, host and port of an HTTP proxy.
+    ProxyAddress(Empty),
+    /// `host:port`, separated by spaces.
+    Hosts(Empty),
 }
 
 /// What an empty text means.
@@ -71,10 +90,6 @@ pub(super) struct Wrong {
     pub(super) mend: String,
 }
 
-/// Longest word, in bytes.
-const WORD_MAX: usize = 128;
-/// Longest path, in bytes: what Linux takes.
-const PATH_MAX: usize = 4095;
 /// Mistakes repeat at most this much of a value, in characters.
 const ECHO_MAX: usize = 80;
 
@@ -126,8 +141,16 @@ impl Kind {
             (Self::Boolean, Raw::Boolean(flag)) => Ok(Value::Boolean(*flag)),
             (
                 Self::Word(Empty::MeansUnset)
+                | Self::Identifier(Empty::MeansUnset)
+                | Self::Identifiers(Empty::MeansUnset)
                 | Self::Path(Empty::MeansUnset)
-                | Self::RedisUrl(Empty::MeansUnset),
+                | Self::RedisUrl(Empty::MeansUnset)
+                | Self::AnyAddress(Empty::MeansUnset)
+                | Self::WebAddress(Empty::MeansUnset)
+                | Self::WebAddresses(Empty::MeansUnset)
+                | Self::Names(Empty::MeansUnset)
+                | Self::ProxyAddress(Empty::MeansUnset)
+                | Self::Hosts(Empty::MeansUnset),
                 raw,
             ) if raw.is_empty() => Ok(Value::Unset),
             (_, Raw::Text(text)) => self.check_text(text).unwrap_or_else(|| Err(self.misfit(raw))),
@@ -142,15 +165,28 @@ impl Kind {
             Self::Integer { .. } | Self::Boolean => return None,
             Self::Duration { least, most } => span(text, *least, *most)?,
             Self::OneOf(words) => Ok(Value::Text(words.iter().find(|word| *word == text)?.clone())),
-            Self::Address => address(text)?,
             Self::Label => text.parse().map(Value::Label).map_err(|_| "is not a label".to_owned()),
             Self::Filter => match text.parse::<Filter>() {
                 Ok(filter) => Ok(Value::Filter(Box::new(filter))),
                 Err(cause) => Err(cause.to_string()),
             },
-            Self::Word(_) => word(text),
+            Self::Word(_) => word(text, WORD_MAX),
+            Self::Identifier(_) => word(text, IDENTIFIER_MAX),
+            Self::Identifiers(_) => identifiers(text),
             Self::Path(_) => path(text),
             Self::RedisUrl(_) => redis_url(text),
+            Self::AnyAddress(_) => Ok(Value::Address(text.parse().ok()?)),
+            Self::WebAddress(_) => web_address(text).map(Value::Url),
+            Self::ProxyAddress(_) => proxy_address(text).map(Value::Url),
+            Self::Hosts(_) => hosts(text),
+            Self::Names(_) => match text.split_whitespace().find(|name| !is_dns_name(name)) {
+                None => Ok(Value::Text(text.to_owned())),
+                Some(_) => Err("has a word that is no DNS name".to_owned()),
+            },
+            Self::WebAddresses(_) => match text.split_whitespace().try_for_each(listed) {
+                Ok(()) => Ok(Value::Text(text.to_owned())),
+                Err(problem) => Err(problem),
+            },
         })
     }
 
@@ -169,12 +205,19 @@ impl Kind {
             Self::Duration { .. } => "a duration",
             Self::OneOf(_) => "one of the words it can be",
             Self::Boolean => "a boolean",
-            Self::Address => "an IP address and port",
+            Self::AnyAddress(_) => "an IP address and port",
             Self::Label => "a label",
             Self::Filter => "a log filter",
             Self::Word(_) => "a word",
+            Self::Identifier(_) => "an identifier",
+            Self::Identifiers(_) => "a list of identifiers",
             Self::Path(_) => "a path",
             Self::RedisUrl(_) => "a Redis URL",
+            Self::WebAddress(_) => "a web address",
+            Self::WebAddresses(_) => "a list of web addresses",
+            Self::Names(_) => "a list of DNS names",
+            Self::ProxyAddress(_) => "the address of a proxy",
+            Self::Hosts(_) => "a list of hosts with ports",
         }
     }
 
@@ -190,9 +233,6 @@ impl Kind {
             ),
             Self::OneOf(words) => format!("write \"{}\"", words.join("\" or \"")),
             Self::Boolean => "write true or false, without quotes".to_owned(),
-            Self::Address => {
-                "write a loopback address and a port, like \"127.0.0.1:7600\" or \"[::1]:7600\"".to_owned()
-            }
             Self::Label => {
                 "write 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit".to_owned()
             }
@@ -201,12 +241,39 @@ impl Kind {
                              \"info,bursar::store=debug\""
                     .to_owned()
             }
+            Self::Identifier(_) => {
+                format!("write 1 to {IDENTIFIER_MAX} visible ASCII characters, without spaces")
+            }
+            Self::Identifiers(_) => format!(
+                "write at most {IDENTIFIERS_MAX} words of visible ASCII characters, with spaces between them"
+            ),
             Self::Word(_) => format!("write 1 to {WORD_MAX} visible ASCII characters, without spaces"),
             Self::Path(_) => "write the path of a file or folder".to_owned(),
             Self::RedisUrl(_) => {
                 "write \"redis://HOST:PORT\" or \"redis://HOST:PORT/DATABASE\"; user name and password \
                                   go to store.redis.username and store.redis.password_file"
                     .to_owned()
+            }
+            Self::AnyAddress(_) => "write an IP address and a port, like \"127.0.0.1:7600\" or \"[::]:7600\"".to_owned(),
+            Self::WebAddress(_) => {
+                "write \"https://HOST\" or \"https://HOST/PATH\"; \"http\" is for this machine only"
+                    .to_owned()
+            }
+            Self::Names(_) => {
+                "write names like \"billing.internal\" with spaces between them; each is compared as a whole, and \
+                 wildcards are not taken"
+                    .to_owned()
+            }
+            Self::WebAddresses(_) => {
+                "write addresses like \"https://HOST/PATH\" with spaces between them".to_owned()
+            }
+            Self::Hosts(_) => {
+                "write \"HOST:PORT\" with spaces between them, an IPv6 address in brackets; user names and passwords have \
+                 keys of their own"
+                    .to_owned()
+            }
+            Self::ProxyAddress(_) => {
+                "write \"https://HOST:PORT\" or \"http://HOST:PORT\"; credentials for a proxy are not supported".to_owned()
             }
         }
     }
@@ -249,40 +316,50 @@ fn span(text: &str, least: Duration, most: Duration) -> Option<Result<Value, Str
     Some(if fits { Ok(Value::Duration(span)) } else { Err(format!("`{text}` is out of bounds")) })
 }
 
-fn address(text: &str) -> Option<Result<Value, String>> {
-    let address: SocketAddr = text.parse().ok()?;
-    Some(if address.ip().is_loopback() {
-        Ok(Value::Address(address))
-    } else {
-        Err(format!(
-            "`{address}` can be reached from other machines, and callers are not authenticated yet: only loopback \
-             addresses are accepted"
-        ))
-    })
+/// `https`, or `http` to this machine.
+fn web_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "is not a URL".to_owned())?;
+    let problem = match url.scheme() {
+        _ if url.password().is_some() || !url.username().is_empty() => "has credentials in it",
+        _ if url.fragment().is_some() => "has a fragment",
+        _ if url.query().is_some() => "has a query",
+        "https" | "http" if !secure(&url) => "would be reached over plain HTTP from other machines",
+        "https" | "http" => return Ok(url),
+        _ => "has another scheme than https",
+    };
+    Err(problem.to_owned())
 }
 
-fn word(text: &str) -> Result<Value, String> {
-    if text.is_empty() {
-        Err("is empty".to_owned())
-    } else if text.len() > WORD_MAX {
-        Err(format!("is longer than {WORD_MAX} characters"))
-    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        Err("has a character that is not visible ASCII".to_owned())
-    } else {
-        Ok(Value::Text(text.to_owned()))
-    }
+/// Scheme, host and port, and nothing more. The text may hold a password, so no message repeats any of it.
+fn proxy_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "is not a URL".to_owned())?;
+    let problem = match url.scheme() {
+        _ if url.password().is_some() || !url.username().is_empty() => "has credentials in it",
+        "https" | "http" if url.host_str().is_none_or(str::is_empty) => "has no host",
+        "https" | "http" if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => {
+            "has a path"
+        }
+        "https" | "http" => return Ok(url),
+        _ => "has another scheme than https or http",
+    };
+    Err(problem.to_owned())
 }
 
-fn path(text: &str) -> Result<Value, String> {
-    if text.is_empty() {
-        Err("is empty".to_owned())
-    } else if text.len() > PATH_MAX {
-        Err(format!("is longer than {PATH_MAX} bytes"))
-    } else if text.contains('\0') {
-        Err("has a NUL character".to_owned())
-    } else {
-        Ok(Value::Path(text.into()))
-    }
+/// As hosts are named (RFC 1123 section 2.1): no wildcard, no dot at the end.
+fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+/// One address of a list; a query is allowed.
+fn listed(text: &str) -> Result<(), String> {
+    let without_query = text.split_once('?').map_or(text, |(address, _)| address);
+    web_address(without_query).map(drop).map_err(|problem| format!("has an address that {problem}"))
 }
 
 /// `redis://host[:port][/database]`. The text may hold a password, so no message repeats any of it.
@@ -293,7 +370,9 @@ fn redis_url(text: &str) -> Result<Value, String> {
     }
     let database = url.path().strip_prefix('/').unwrap_or(url.path());
     let problem = match url.scheme() {
-        "rediss" => "asks for TLS, which is not supported yet",
+        "rediss" => {
+            "asks for TLS in a way that is not taken here: write redis:// and store.redis.tls = \"on\""
+        }
         "redis" if !url.username().is_empty() => "has a user name in it",
         "redis" if url.host_str().is_none_or(str::is_empty) => "has no host",
         "redis" if url.query().is_some() || url.fragment().is_some() => "has a query or fragment",

@@ -5,11 +5,12 @@
 //! generation; the lease only saves work.
 
 use super::{
+    authorization,
     connection::{Attempt, Before, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
     pauses::{pause, put_off},
-    profile::{GrantKind, Profile, Reuse, Rotation},
+    profile::{Profile, Reuse, Rotation},
     token::{PreviousRefreshToken, RefreshToken, Sealed},
 };
 use crate::clock::Timestamp;
@@ -29,6 +30,14 @@ pub enum Ask {
     Revocation,
     /// The creator of the connection, who holds the one-time credential.
     Bootstrap,
+    /// A person's consent: what it brought is spent for a new family, whatever the present one has come to.
+    Authorization(Uuid),
+}
+
+impl Ask {
+    pub const fn is_consent(self) -> bool {
+        matches!(self, Self::Authorization(_))
+    }
 }
 
 /// Which consent and which answer the asker has seen.
@@ -73,6 +82,15 @@ pub struct Renewal {
     pub scopes: Option<Vec<String>>,
     pub api_base_url: Option<String>,
     pub principal: Option<Principal>,
+    /// Set where this is the first answer of a new consent, which replaces the present one.
+    pub consent: Option<Consent>,
+}
+
+/// A new consent, and the family that it founds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consent {
+    pub authorization: Uuid,
+    pub family: Uuid,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +115,7 @@ pub enum Failing {
 pub const CONFIRM_APART: Duration = Duration::from_secs(2);
 /// An exchange that failed once is confirmed after this long.
 const CONFIRM_AFTER: Duration = Duration::from_millis(3500);
+
 pub fn claim(
     connection: &Connection,
     seen: Seen,
@@ -105,6 +124,9 @@ pub fn claim(
     profile: &Profile,
     now: Moment,
 ) -> Claiming {
+    if let Ask::Authorization(id) = ask {
+        return authorization::claim(connection, id, attempt, profile, now);
+    }
     match (connection.state, ask) {
         (State::Pending | State::Active, _)
         | (State::NeedsReauthorization, Ask::Operator | Ask::Revocation)
@@ -122,23 +144,28 @@ pub fn claim(
     let held = match ask {
         Ask::Scheduler => connection.due.filter(|due| now.store < *due),
         Ask::Caller => connection.held_until(now.store),
-        Ask::Operator | Ask::Revocation | Ask::Bootstrap => None,
+        Ask::Operator | Ask::Revocation | Ask::Bootstrap | Ask::Authorization(_) => None,
     };
     if let Some(until) = held {
         return Claiming::Held { until };
     }
     if !connection.can_renew(ask) {
+        if connection.awaits_person() {
+            return Claiming::Ended(State::Pending);
+        }
         // Somebody is about to start it with a credential that is not stored: until then it is nobody else's.
         if let Some(until) = connection.due.filter(|due| now.store < *due) {
             return Claiming::Held { until };
         }
-        return Claiming::Nothing(Box::new(bootstrap_lost(connection, now)));
+        return Claiming::Nothing(Box::new(over(connection, now)));
     }
     let mut next = connection.clone();
-    if let Some(lapsed) = &connection.attempt {
+    if let Some(lapsed) = connection.attempt.as_ref().filter(|lapsed| lapsed.authorization.is_none()) {
         // Its holder died or stalled in mid-exchange: nobody knows whether the server answered.
         next.mark_ambiguous(profile, lapsed.started_at, None);
-        if let (Some(after), Ask::Scheduler | Ask::Caller) = (put_off(&next, profile, now), ask) {
+        // A server that can be asked about the token is asked first: it is sent again only if that does no harm.
+        let waits = put_off(&next, profile, now).filter(|_| !profile.introspects());
+        if let (Some(after), Ask::Scheduler | Ask::Caller) = (waits, ask) {
             next.attempt = None;
             next.due = Some(now.store.plus(after));
             next.failures = next.failures.saturating_add(1);
@@ -150,30 +177,39 @@ pub fn claim(
     Claiming::Claim(Box::new(next))
 }
 
-fn bootstrap_lost(connection: &Connection, now: Moment) -> Connection {
+/// Nothing is left to spend: the first exchange never brought a token, or the only one that it brought has run out.
+fn over(connection: &Connection, now: Moment) -> Connection {
     let mut ended = connection.clone();
     ended.attempt = None;
-    ended.end(Reason::BootstrapLost, None, None, now);
+    let reason = if connection.token.is_some() { Reason::Expired } else { Reason::BootstrapLost };
+    ended.end(reason, None, None, now);
     ended
 }
 
 pub fn commit(connection: &Connection, renewal: &Renewal, now: Moment) -> Committing {
-    if connection.settled == Some(renewal.attempt) {
+    // A family is made for one exchange. Where it is the present one, the answer was taken, and may have been followed
+    // by others since.
+    let founded = renewal.consent.is_some_and(|consent| consent.family == connection.family);
+    if founded || connection.settled == Some(renewal.attempt) {
         return Committing::Settled;
-    }
-    match connection.state {
-        State::Revoked => return Committing::Orphaned,
-        // While it is being revoked, the newest token is the one to revoke with.
-        State::Pending | State::Active | State::NeedsReauthorization | State::Disabled | State::Revoking => {}
     }
     if connection.family != renewal.seen.family {
         return Committing::Orphaned;
     }
+    let base = match (renewal.consent, connection.state) {
+        (Some(consent), _) => authorization::replaced(connection, consent.authorization, consent.family, now),
+        (None, State::Revoked) => None,
+        // While it is being revoked, the newest token is the one to revoke with.
+        (
+            None,
+            State::Pending | State::Active | State::NeedsReauthorization | State::Disabled | State::Revoking,
+        ) => Some(connection.clone()),
+    };
+    let Some(mut next) = base else { return Committing::Orphaned };
     // The lease is not asked for: a valid successor wins over a newer claim that has no answer yet.
     if connection.generation != renewal.seen.generation {
         return Committing::Superseded;
     }
-    let mut next = connection.clone();
     next.generation += 1;
     next.settled = Some(renewal.attempt);
     next.attempt = None;
@@ -212,6 +248,9 @@ pub fn fail(
     if connection.attempt.as_ref().is_none_or(|open| open.id != attempt) {
         return Failing::Overtaken;
     }
+    if connection.attempt.as_ref().is_some_and(|open| open.authorization.is_some()) {
+        return Failing::Write(Box::new(authorization::failed(connection, failure, now)));
+    }
     let mut next = connection.clone();
     next.attempt = None;
     if failure.leaves_open() {
@@ -243,9 +282,12 @@ pub fn fail(
         | Class::Ambiguous
         | Class::Malformed
         | Class::Policy => {
+            let pause = pause(&next, failure, Some(profile));
             let after = match put_off(&next, profile, now).filter(|_| failure.class == Class::Ambiguous) {
+                // Asking does no harm, so that need not wait so long.
+                Some(after) if profile.introspects() => after.min(pause),
                 Some(after) => after,
-                None => pause(&next, failure, Some(profile)),
+                None => pause,
             };
             next.paused(failure, after, now);
         }
@@ -263,23 +305,13 @@ impl Connection {
         self.standing(self.suspicion.as_ref()).is_some_and(|first| first.at.until(here) >= CONFIRM_APART)
     }
 
-    /// Whether there is something to spend without a person.
+    /// Whether there is something to spend.
     fn can_renew(&self, ask: Ask) -> bool {
-        match self.grant {
-            GrantKind::ClientCredentials => true,
-            GrantKind::RefreshToken
-            | GrantKind::AuthorizationCode
-            | GrantKind::DeviceCode
-            | GrantKind::Password
-            | GrantKind::Otp
-            | GrantKind::CompanyRequestToken
-            | GrantKind::JwtBearer
-            | GrantKind::TokenExchange => self.refresh_token.is_some() || ask == Ask::Bootstrap,
-        }
+        self.lasts() || ask == Ask::Bootstrap
     }
 
     /// Only a grant that can be used up can be lost.
-    fn mark_ambiguous(&mut self, profile: &Profile, at: Timestamp, code: Option<&str>) {
+    pub(super) fn mark_ambiguous(&mut self, profile: &Profile, at: Timestamp, code: Option<&str>) {
         let can_be_lost = self.refresh_token.is_some()
             && profile.rotation != Rotation::Never
             && profile.reuse != Reuse::Ignore;
@@ -306,7 +338,7 @@ impl Connection {
         match self.state {
             State::Pending | State::Active | State::NeedsReauthorization => {
                 self.enter(State::Active, None, now);
-                self.due = Some(now.store.plus(now.here.until(token.soft_at)));
+                self.due = Some(now.store.plus(now.here.until(self.due_with(&token))));
             }
             // Switched off while the answer was on its way: keep what came, start nothing.
             State::Disabled => {
@@ -331,7 +363,7 @@ impl Connection {
         });
     }
 
-    fn paused(&mut self, failure: &Failure, after: Duration, now: Moment) {
+    pub(super) fn paused(&mut self, failure: &Failure, after: Duration, now: Moment) {
         self.failed(failure, now);
         self.due = match self.state {
             State::Pending | State::Active => Some(now.store.plus(after)),
@@ -357,23 +389,6 @@ impl Connection {
                 self.before = Some(Before { state: State::NeedsReauthorization, reason: Some(reason) });
             }
             State::Revoking | State::Revoked => {}
-        }
-    }
-
-    /// It cannot be tried at all: a profile, a client or a key is missing. A person has to look.
-    pub fn set_aside(&mut self, now: Moment) {
-        if self.live_attempt(now.store).is_none() {
-            let failure = Failure::of_ours("connection cannot be refreshed as this replica is configured");
-            self.paused(&failure, pause(self, &failure, None), now);
-        }
-    }
-
-    /// Waits with its client until then.
-    pub fn postponed(&mut self, until: Timestamp, why: LastFailure) {
-        if self.due.is_some() && self.attempt.is_none() {
-            self.due = Some(until);
-            self.failures = self.failures.saturating_add(1);
-            self.last_failure = Some(why);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    profile::Overlap,
-    samples::{HOUR, START, at, attempt, connection, id, mark, profile, secs, token},
+    profile::{GrantKind, Introspection, Overlap},
+    samples::{HOUR, SKEW, START, at, attempt, connection, id, mark, profile, secs, token},
 };
 
 /// Past the soft point of the sample's token, whatever its jitter.
@@ -37,6 +37,7 @@ fn failure(class: Class) -> Failure {
     Failure {
         class,
         reason: None,
+        hold: None,
         code: Some("code".into()),
         status: Some(400),
         retry_after: None,
@@ -63,6 +64,7 @@ fn renewal(token: Result<Token, Failure>) -> Renewal {
         scopes: None,
         api_base_url: None,
         principal: None,
+        consent: None,
     }
 }
 
@@ -211,7 +213,7 @@ fn an_attempt_whose_holder_died_leaves_a_mark_where_a_grant_can_be_lost() {
             other => panic!("{other:?}"),
         }
     };
-    let cases = [
+    let cases = vec![
         (lapsed(), unknown.clone(), Some((3, begun.here)), "a grant that may be used up"),
         (lapsed(), Profile { rotation: Rotation::Never, ..profile() }, None, "nothing is used up"),
         (lapsed(), Profile { reuse: Reuse::Ignore, ..profile() }, None, "reuse does no harm"),
@@ -256,7 +258,8 @@ fn a_connection_without_anything_to_spend_waits_for_a_person() {
     for grant in GrantKind::ALL {
         let spent = with(|c| {
             c.grant = *grant;
-            c.refresh_token = None;
+            (c.refresh_token, c.token) = (None, None);
+            c.generation = 0;
             c.state = State::Pending;
             c.attempt = Some(attempt(1, earlier(secs(60))));
         });
@@ -273,6 +276,43 @@ fn a_connection_without_anything_to_spend_waits_for_a_person() {
             other => panic!("{grant}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_client_that_signs_for_a_subject_needs_nothing_kept() {
+    let minting = with(|c| {
+        (c.grant, c.subject, c.refresh_token) = (GrantKind::JwtBearer, Some("s".into()), None);
+    });
+    assert_eq!(word(&asked(&minting, Ask::Scheduler)), "claim");
+    let subject_of_another_grant = with(|c| {
+        (c.grant, c.subject, c.refresh_token, c.due) = (GrantKind::Password, Some("s".into()), None, None);
+    });
+    assert_eq!(word(&asked(&subject_of_another_grant, Ask::Scheduler)), "nothing");
+}
+
+#[test]
+fn an_answer_without_a_refresh_token_is_good_until_it_expires_and_then_over() {
+    let before = claimed(|c| {
+        c.grant = GrantKind::TokenExchange;
+        c.refresh_token = None;
+    });
+    let renewal = Renewal { refresh_token: None, ..good() };
+    let active = committed(&before, &renewal);
+    let expires_at = active.token.as_ref().unwrap().expires_at;
+    let due = active.due.unwrap();
+    assert_eq!((active.state, due), (State::Active, expires_at.plus(SKEW)), "not at the soft point");
+    let ask_at = |store: Timestamp| {
+        let moment = Moment { here: store.minus(SKEW), store };
+        claim(&active, active.seen(), attempt(9, moment), Ask::Scheduler, &profile(), moment)
+    };
+    assert_eq!(ask_at(due.minus(secs(1))), Claiming::Held { until: due });
+    let Claiming::Nothing(ended) = ask_at(due) else { panic!() };
+    assert_eq!(ended.state, State::NeedsReauthorization);
+    assert_eq!(ended.reason.map(|reason| reason.reason), Some(Reason::Expired));
+    let mut disabled = active.clone();
+    disabled.disable(at(LATE));
+    disabled.enable(at(LATE));
+    assert_eq!(disabled.due, Some(due), "switching it off and on does not end it");
 }
 
 #[test]
@@ -338,7 +378,7 @@ fn a_commit_replaces_the_tokens_and_closes_all_that_stood_on_the_old_ones() {
 #[test]
 fn a_commit_asks_for_family_and_generation_and_for_nothing_else() {
     let (settled, superseded, orphaned, commits) = ("settled", "superseded", "orphaned", "commit");
-    let cases = [
+    let cases = vec![
         (claimed(|_| ()), commits, "ours"),
         (claimed(|c| c.attempt = Some(attempt(5, at(LATE)))), commits, "a newer claim has no answer yet"),
         (claimed(|c| c.attempt = None), commits, "somebody closed the attempt"),
@@ -573,6 +613,45 @@ fn where_reuse_revokes_the_family_a_retry_waits_until_the_token_has_nearly_run_o
         } else {
             assert_within_a_fifth(pause_of(&next), want, why);
         }
+    }
+}
+
+#[test]
+fn a_server_that_can_be_asked_is_asked_soon_and_the_token_is_not_waited_out() {
+    let asked = Profile {
+        reuse: Reuse::RevokeFamily,
+        introspection: Introspection::Rfc7662,
+        introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
+        ..profile()
+    };
+    let next = failed(&claimed(|_| ()), &failure(Class::Ambiguous), &asked);
+    assert_within_a_fifth(pause_of(&next), secs(2), "asking does no harm");
+    // Never later than the token's own end, however long the pause is by now.
+    let hard_at = connection().token.unwrap().hard_at;
+    let often = claimed(|c| c.failures = 16);
+    let next = failed(&often, &failure(Class::Ambiguous), &Profile { retry_ceiling: HOUR * 24, ..asked });
+    assert_eq!(pause_of(&next), at(LATE).here.until(hard_at));
+}
+
+#[test]
+fn scopes_that_an_answer_leaves_out_are_those_that_were_asked_for_or_granted_before() {
+    let asked = |granted: &[&str]| {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let before = claimed(|c| {
+            c.scopes = words(granted);
+            c.requested_scopes = words(&["read", "write"]);
+        });
+        committed(&before, &Renewal { scopes: None, ..good() }).scopes
+    };
+    assert_eq!(asked(&[]), ["read", "write"]);
+    assert_eq!(asked(&["read"]), ["read"]);
+}
+
+#[test]
+fn a_consent_is_what_a_person_brought_and_nothing_else() {
+    assert!(Ask::Authorization(id(1)).is_consent());
+    for ask in [Ask::Scheduler, Ask::Caller, Ask::Operator, Ask::Revocation, Ask::Bootstrap] {
+        assert!(!ask.is_consent(), "{ask:?}");
     }
 }
 

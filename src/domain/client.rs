@@ -2,9 +2,11 @@
 
 use super::{
     connection::LastFailure,
+    credential::{Said, StoredSecret, Verdict},
     failure::Class,
     names::{ClientName, ProviderName, TenantName},
     profile::{ClientAuth, GrantKind},
+    rotation::Rotation,
     token::{ClientSecret, Sealed},
 };
 use crate::clock::Timestamp;
@@ -34,6 +36,10 @@ pub struct Client {
     pub allowed_scopes: Vec<String>,
     pub environment: Environment,
     pub secrets: Vec<StoredSecret>,
+    /// The secret that was accepted last: it is tried first.
+    pub preferred: Option<Uuid>,
+    /// A change of its secret that is under way, where the provider lets a client do that itself.
+    pub rotation: Option<Rotation>,
     pub hold: Option<Hold>,
     /// When grants of this client ended lately, at most [`ENDINGS_MAX`], oldest first.
     pub endings: Vec<Timestamp>,
@@ -58,14 +64,27 @@ pub enum Environment {
     Production,
 }
 
-/// A secret as it is kept. Its id is part of the place it is sealed for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredSecret {
-    pub id: Uuid,
-    /// `None` once retired: what is out of use is not kept.
-    pub sealed: Option<Sealed<ClientSecret>>,
-    pub created_at: Timestamp,
-    pub retired_at: Option<Timestamp>,
+/// Whether a change is worth a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    Changed,
+    KnownAlready,
+}
+
+/// Why a client is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// Every active secret was refused.
+    SecretsRefused,
+    /// The server does not know the client id.
+    ClientUnknown,
+    /// The client is switched off at the server.
+    ClientDisabled,
+    /// The server does not allow the client this grant.
+    GrantNotAllowed,
+    /// Many grants of this client were refused within a short time.
+    ManyGrantsRefused,
 }
 
 /// The provider refused the client: all its connections wait, and none of their grants is spent on it.
@@ -73,6 +92,8 @@ pub struct StoredSecret {
 pub struct Hold {
     /// By the store's clock.
     pub until: Timestamp,
+    /// `None`: not known, or held by a version that did not tell.
+    pub reason: Option<HoldReason>,
     pub code: Option<String>,
     pub correlation_id: Option<String>,
     pub at: Timestamp,
@@ -88,6 +109,25 @@ pub struct Tenant {
     pub updated_at: Timestamp,
     pub display_name: String,
     pub labels: BTreeMap<String, String>,
+    /// `None`: it was not deleted.
+    pub deletion: Option<Deletion>,
+}
+
+/// A tenant that is deleted and not gone yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    pub deleted_at: Timestamp,
+    /// By the store's clock: from then on its keys are destroyed.
+    pub purge_at: Timestamp,
+    pub undo: Undo,
+}
+
+/// Whether a deleted tenant can be restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undo {
+    Possible,
+    /// Its keys are being destroyed, or are gone.
+    TooLate,
 }
 
 impl From<&Hold> for LastFailure {
@@ -107,21 +147,49 @@ impl From<&Hold> for LastFailure {
 pub enum SecretsError {
     #[error("client has {ACTIVE_SECRETS_MAX} active secrets: retire one first")]
     TooMany,
-    #[error("this is the only active secret: add the next one first")]
+    #[error(
+        "this is the only active secret that fits the client's authentication method: add the next one first"
+    )]
     Last,
     #[error("client has no such active secret")]
     NotFound,
 }
 
 impl Client {
-    /// The secrets in use, the newest first: the order in which they are tried.
-    pub fn active_secrets(&self) -> impl Iterator<Item = (Uuid, &Sealed<ClientSecret>)> {
-        let active = |secret: &'_ StoredSecret| secret.retired_at.is_none();
-        self.secrets
-            .iter()
-            .rev()
-            .filter(move |secret| active(secret))
-            .filter_map(|secret| secret.sealed.as_ref().map(|sealed| (secret.id, sealed)))
+    /// The secrets in use, in the order in which they are tried: first the one that was accepted last, then the newest.
+    pub fn active_secrets(&self) -> impl Iterator<Item = (&StoredSecret, &Sealed<ClientSecret>)> {
+        let active = || {
+            let sealed = |secret: &'_ StoredSecret| secret.retired_at.is_none() && secret.sealed.is_some();
+            self.secrets.iter().rev().filter(move |secret| sealed(secret))
+        };
+        let preferred = self.preferred;
+        let first = active().filter(move |secret| Some(secret.id) == preferred);
+        let others = active().filter(move |secret| Some(secret.id) != preferred);
+        first.chain(others).filter_map(|secret| secret.sealed.as_ref().map(|sealed| (secret, sealed)))
+    }
+
+    /// Whether there is something to authenticate with in this way.
+    pub fn can_use(&self, auth: ClientAuth) -> bool {
+        auth.needs().is_none_or(|kind| self.active_secrets().any(|(secret, _)| secret.public.kind() == kind))
+    }
+
+    /// What the server said of the client's secrets. The one that it accepted is tried first from now on. Counts no
+    /// revision: nothing that a caller set has changed.
+    pub fn fared(&mut self, verdicts: &[Verdict], now: Timestamp) -> Noted {
+        let before = (self.preferred, self.secrets.clone());
+        for verdict in verdicts {
+            let Some(secret) = self.secrets.iter_mut().find(|secret| secret.id == verdict.secret) else {
+                continue;
+            };
+            if secret.retired_at.is_some() {
+                continue;
+            }
+            secret.fared(verdict.said, now);
+            if verdict.said == Said::Accepted {
+                self.preferred = Some(verdict.secret);
+            }
+        }
+        if before == (self.preferred, self.secrets.clone()) { Noted::KnownAlready } else { Noted::Changed }
     }
 
     /// A new secret lifts the hold: what was refused may be accepted now.
@@ -142,17 +210,25 @@ impl Client {
     }
 
     pub fn retire_secret(&mut self, id: Uuid, now: Timestamp) -> Result<(), SecretsError> {
-        let active = self.active_secrets().count();
+        let needed = self.auth.needs();
+        let fitting = self.active_secrets().filter(|(secret, _)| Some(secret.public.kind()) == needed);
+        let only =
+            matches!(fitting.map(|(secret, _)| secret.id).collect::<Vec<_>>()[..], [only] if only == id);
         let secret = self
             .secrets
             .iter_mut()
             .find(|secret| secret.id == id && secret.retired_at.is_none())
             .ok_or(SecretsError::NotFound)?;
-        if active == 1 {
+        if only {
             return Err(SecretsError::Last);
         }
         secret.retired_at = Some(now);
         secret.sealed = None;
+        if self.preferred == Some(id) {
+            self.preferred = None;
+        }
+        // Without one of its secrets a rotation cannot go on.
+        self.rotation = self.rotation.take().filter(|open| !open.is_about(id));
         self.changed(now);
         Ok(())
     }
@@ -197,17 +273,21 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::samples::{START, client, id, secret};
+    use crate::domain::{
+        credential::LAST_USE_WITHIN,
+        samples::{START, client, id, secret},
+    };
     use std::time::Duration;
 
     const LATER: Timestamp = Timestamp(START.0 + 1000);
 
     fn active(client: &Client) -> Vec<u128> {
-        client.active_secrets().map(|(id, _)| id.as_u128()).collect()
+        client.active_secrets().map(|(secret, _)| secret.id.as_u128()).collect()
     }
 
     fn held() -> Client {
-        let hold = Hold { until: LATER, code: None, correlation_id: None, at: START, failures: 3 };
+        let hold =
+            Hold { until: LATER, reason: None, code: None, correlation_id: None, at: START, failures: 3 };
         Client { hold: Some(hold), ..client() }
     }
 
@@ -251,6 +331,40 @@ mod tests {
         }
         let kept: Vec<_> = client.secrets.iter().map(|secret| secret.id.as_u128()).collect();
         assert_eq!(kept, (22..30).collect::<Vec<_>>(), "the oldest go first");
+    }
+
+    #[test]
+    fn the_secret_that_was_accepted_last_is_tried_first_and_its_use_is_noted_once_an_hour() {
+        let verdict = |n, said| Verdict { secret: id(n), said };
+        let mut client = client();
+        assert_eq!(client.fared(&[verdict(10, Said::Accepted)], START), Noted::Changed);
+        client.add_secret(secret(11), START).unwrap();
+        assert_eq!(active(&client), [10, 11], "the new one is tried when the old one is refused");
+        let turned = [verdict(10, Said::Refused), verdict(11, Said::Accepted)];
+        assert_eq!(client.fared(&turned, LATER), Noted::Changed);
+        assert_eq!(active(&client), [11, 10]);
+        assert_eq!((client.secrets[0].refused_at, client.secrets[1].refused_at), (Some(LATER), None));
+        assert_eq!(client.secrets[1].last_used_at, Some(LATER));
+        let hour = LATER.plus(LAST_USE_WITHIN);
+        let before = hour.minus(Duration::from_millis(1));
+        assert_eq!(client.fared(&[verdict(11, Said::Accepted)], before), Noted::KnownAlready);
+        assert_eq!(client.fared(&[verdict(11, Said::Accepted)], hour), Noted::Changed);
+        assert_eq!(client.secrets[1].last_used_at, Some(hour));
+        client.retire_secret(id(11), hour).unwrap();
+        assert_eq!((client.preferred, active(&client)), (None, vec![10]));
+        assert_eq!(client.fared(&[verdict(11, Said::Accepted)], hour), Noted::KnownAlready, "it is gone");
+        assert_eq!(client.fared(&[verdict(10, Said::Accepted)], hour), Noted::Changed);
+        assert_eq!(client.secrets[0].refused_at, None);
+        assert_eq!(client.revision, 3, "what a server says is no change of a caller's");
+    }
+
+    #[test]
+    fn a_method_needs_a_secret_of_its_kind() {
+        let client = client();
+        let can: Vec<_> = ClientAuth::ALL.iter().copied().filter(|auth| client.can_use(*auth)).collect();
+        let shared =
+            [ClientAuth::ClientSecretBasic, ClientAuth::ClientSecretPost, ClientAuth::ClientSecretJwt];
+        assert_eq!(can, [&shared[..], &[ClientAuth::None]].concat());
     }
 
     #[test]

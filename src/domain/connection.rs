@@ -1,10 +1,11 @@
 //! What the broker remembers about one authorization, and how much of it an exchange may change.
 
 use super::{
+    authorization::Authorization,
     failure::{Class, Reason},
     names::{ClientName, ConnectionName, ProviderName},
     profile::{GrantKind, Overlap},
-    token::{AccessToken, PreviousRefreshToken, RefreshToken, Sealed},
+    token::{AccessToken, DpopKey, PreviousRefreshToken, RefreshToken, Sealed},
 };
 use crate::clock::Timestamp;
 use std::collections::BTreeMap;
@@ -22,9 +23,13 @@ pub struct Connection {
     pub client: ClientName,
     pub grant: GrantKind,
     pub principal: Option<Principal>,
+    /// For whom the broker signs an assertion at every exchange (RFC 7523 §2.1), where that is the grant.
+    pub subject: Option<String>,
     pub labels: BTreeMap<String, String>,
     /// What was asked for; empty leaves it to the client's registration.
     pub requested_scopes: Vec<String>,
+    /// URIs of the services that the tokens are for (RFC 8707), as they were given; empty leaves it to the server.
+    pub requested_resources: Vec<String>,
     /// What was granted, from the first answer on.
     pub scopes: Vec<String>,
     /// Whether a caller that asks for fewer scopes may get the whole token instead of a refusal.
@@ -39,6 +44,9 @@ pub struct Connection {
     pub family: Uuid,
     /// Counts the answers that were committed in this family.
     pub generation: u64,
+    /// What the tokens are bound to (RFC 9449). Stays the same through refreshes and new consents: who uses the tokens
+    /// has it too.
+    pub dpop: Option<BoundKey>,
     pub refresh_token: Option<Sealed<RefreshToken>>,
     pub previous_refresh_token: Option<Sealed<PreviousRefreshToken>>,
     pub refresh_expires_at: Option<Timestamp>,
@@ -56,6 +64,8 @@ pub struct Connection {
     pub failures: u32,
     pub last_success_at: Option<Timestamp>,
     pub last_failure: Option<LastFailure>,
+    /// The consent on its way, or the last one.
+    pub authorization: Option<Box<Authorization>>,
 }
 
 /// An access token as it is kept: sealed, with the times that rules need (by this replica's clock when it was committed).
@@ -71,6 +81,16 @@ pub struct Token {
     /// From here on callers wait for the refresh.
     pub hard_at: Timestamp,
     pub overlap: Overlap,
+    /// The thumbprint of the key that it is bound to; `None`: it is good for whoever has it.
+    pub bound_to: Option<String>,
+}
+
+/// The key that tokens are bound to, sealed for the connection's uid as its family, at generation 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundKey {
+    pub sealed: Sealed<DpopKey>,
+    /// RFC 7638 thumbprint of the public half, SHA-256 in base64url.
+    pub thumbprint: String,
 }
 
 /// For whom the token speaks.
@@ -78,6 +98,17 @@ pub struct Token {
 pub struct Principal {
     pub kind: PrincipalKind,
     pub id: String,
+}
+
+impl Principal {
+    /// UUIDs come in capital and small letters; any other id is what it is.
+    pub fn is(&self, other: &Self) -> bool {
+        let same_uuid = || match (self.id.parse::<Uuid>(), other.id.parse::<Uuid>()) {
+            (Ok(one), Ok(other)) => one == other,
+            (Ok(_) | Err(_), _) => false,
+        };
+        self.kind == other.kind && (self.id == other.id || same_uuid())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +160,8 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// Until then, by the store's clock, others leave the attempt alone.
     pub lease_until: Timestamp,
+    /// What is spent is not the grant of this family but what a person brought for a new one.
+    pub authorization: Option<Uuid>,
 }
 
 /// Something that stands on one generation and is void on the next.
@@ -169,6 +202,33 @@ impl Connection {
             | Class::Policy => self.due,
         };
         own.filter(|due| self.failures > 0 && store_now < *due)
+    }
+
+    /// Whether there is something to ask for the next token with, and no person in between. Without it a connection
+    /// lives as long as its access token.
+    pub fn lasts(&self) -> bool {
+        self.refresh_token.is_some() || self.mints()
+    }
+
+    /// Whether the client can ask for a token whenever it likes: there is no refresh token then, and none is needed.
+    pub fn mints(&self) -> bool {
+        match self.grant {
+            GrantKind::ClientCredentials => true,
+            GrantKind::JwtBearer => self.subject.is_some(),
+            GrantKind::RefreshToken
+            | GrantKind::AuthorizationCode
+            | GrantKind::DeviceCode
+            | GrantKind::Password
+            | GrantKind::Otp
+            | GrantKind::CompanyRequestToken
+            | GrantKind::TokenExchange
+            | GrantKind::SamlBearer => false,
+        }
+    }
+
+    /// When there is something to do about this token: renew it, or write down that it was the last one.
+    pub fn due_with(&self, token: &Token) -> Timestamp {
+        if self.lasts() { token.soft_at } else { token.expires_at }
     }
 
     /// What a refresh does to the present access token.

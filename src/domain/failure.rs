@@ -1,6 +1,9 @@
 //! What an exchange that brought no token means. One pure function classifies every outcome.
 
-use super::profile::{ANY_OTHER_CODE, Profile, Rule};
+use super::{
+    client::HoldReason,
+    profile::{ANY_OTHER_CODE, Profile, Rule},
+};
 use std::time::Duration;
 
 /// Longest provider code or correlation id that is kept, in characters.
@@ -52,6 +55,14 @@ pub enum Reason {
     DisabledByOperator,
     /// An operator revoked it.
     RevokedByOperator,
+    /// Nobody has consented yet.
+    AwaitingAuthorization,
+    /// The person took longer than the authorization was open.
+    AuthorizationExpired,
+    /// The person, or the provider's policy, said no.
+    AuthorizationDenied,
+    /// The provider gave an error instead of a grant, or its answer was lost.
+    AuthorizationFailed,
 }
 
 /// What is known of an exchange that brought no token.
@@ -90,6 +101,17 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Whether the body was JSON: what is not may come from something in front of the server.
     pub body: Body,
+    /// Whether the server's words may be shown.
+    pub words: Words,
+}
+
+/// A server can write a credential where a code belongs. Its words are judged all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Words {
+    #[default]
+    Shown,
+    /// They repeat a credential of the request or of the answer: neither logged nor kept.
+    Withheld,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,6 +141,7 @@ pub enum Trouble {
 pub enum Unusable {
     NoAccessToken,
     TokenType,
+    NotBound,
     Lifetime,
     WiderScope,
     OtherPrincipal,
@@ -132,6 +155,8 @@ pub struct Failure {
     pub class: Class,
     /// Why the connection would end, if this is confirmed.
     pub reason: Option<Reason>,
+    /// Why the client is refused, where it is and that is known.
+    pub hold: Option<HoldReason>,
     /// The server's code or RFC 6749 `error`, cut to [`CODE_MAX`] harmless characters.
     pub code: Option<String>,
     pub status: Option<u16>,
@@ -158,6 +183,7 @@ pub fn classify(
     let mut failure = Failure {
         class: Class::Ambiguous,
         reason: None,
+        hold: None,
         code: None,
         status: None,
         retry_after: None,
@@ -180,10 +206,15 @@ pub fn classify(
         Evidence::Refused(refusal) => {
             failure.status = Some(refusal.status);
             failure.retry_after = refusal.retry_after;
-            failure.code =
-                [&refusal.code, &refusal.error].into_iter().flatten().find_map(|code| harmless(code));
+            failure.code = match refusal.words {
+                Words::Shown => {
+                    [&refusal.code, &refusal.error].into_iter().flatten().find_map(|code| harmless(code))
+                }
+                Words::Withheld => None,
+            };
             let rule = rule_of(profile, stage, refusal);
             failure.reason = rule.reason;
+            failure.hold = rule.hold;
             (rule.class, "server refused the request")
         }
     };
@@ -211,7 +242,7 @@ fn rule_of(profile: &Profile, stage: Stage, refusal: &Refusal) -> Rule {
         .or_else(|| named(other_code))
         .or_else(|| named(refusal.error.as_deref()))
         .or_else(|| named(bare_status.as_deref()))
-        .unwrap_or_else(|| Rule::of(by_rfc_6749(refusal)))
+        .unwrap_or_else(|| Rule { hold: hold_by_rfc_6749(refusal), ..Rule::of(by_rfc_6749(refusal)) })
 }
 
 /// RFC 6749 §5.2, RFC 8628 §3.5; what has no name is judged by its status.
@@ -231,12 +262,24 @@ fn by_rfc_6749(refusal: &Refusal) -> Class {
     }
 }
 
+/// RFC 6749 §5.2: who is not known and who did not prove it have one word, and `unauthorized_client` is about the grant.
+fn hold_by_rfc_6749(refusal: &Refusal) -> Option<HoldReason> {
+    match refusal.error.as_deref() {
+        Some("invalid_client") => Some(HoldReason::SecretsRefused),
+        Some("unauthorized_client") => Some(HoldReason::GrantNotAllowed),
+        // Without a word: what `invalid_client` has as its status.
+        None if refusal.status == 401 && refusal.body == Body::Json => Some(HoldReason::SecretsRefused),
+        Some(_) | None => None,
+    }
+}
+
 impl Failure {
     /// Something of our own is missing or broken: nothing was sent.
     pub const fn of_ours(detail: &'static str) -> Self {
         Self {
             class: Class::Configuration,
             reason: None,
+            hold: None,
             code: None,
             status: None,
             retry_after: None,
@@ -266,6 +309,7 @@ impl Failure {
     pub fn of_the_client(self) -> Self {
         Self {
             class: Class::Client,
+            hold: Some(HoldReason::ManyGrantsRefused),
             detail: "server refused many grants of this client within a short time",
             ..self
         }
@@ -274,17 +318,19 @@ impl Failure {
 
 /// Cuts a foreign word down to what may stand in a log or a record.
 pub fn harmless(word: &str) -> Option<String> {
-    let kept: String = word
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
-        .take(CODE_MAX)
-        .collect();
+    let mut kept = legible(word);
+    kept.truncate(CODE_MAX);
     (!kept.is_empty()).then_some(kept)
+}
+
+/// The characters of a foreign word that may be shown, all of them ASCII.
+pub fn legible(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':')).collect()
 }
 
 impl Rule {
     pub const fn of(class: Class) -> Self {
-        Self { class, reason: None }
+        Self { class, reason: None, hold: None }
     }
 }
 
@@ -309,7 +355,10 @@ impl Unusable {
     pub const fn says(self) -> &'static str {
         match self {
             Self::NoAccessToken => "answer has no access token",
-            Self::TokenType => "answer has a token type other than Bearer",
+            Self::TokenType => "answer has a token type other than was asked for",
+            Self::NotBound => {
+                "answer has a token that is not bound to the connection's key, as this provider requires"
+            }
             Self::Lifetime => "answer has a lifetime that is not a positive number of seconds",
             Self::WiderScope => "answer grants more scopes than were asked for",
             Self::OtherPrincipal => "answer is for another principal",

@@ -13,7 +13,14 @@ fn profile(errors: &[(&str, Rule)], bootstrap_errors: &[(&str, Rule)]) -> Profil
 
 fn refused(status: u16, code: &str, error: &str, body: Body) -> Evidence {
     let given = |word: &str| (!word.is_empty()).then(|| word.to_owned());
-    Evidence::Refused(Refusal { status, error: given(error), code: given(code), retry_after: None, body })
+    Evidence::Refused(Refusal {
+        status,
+        error: given(error),
+        code: given(code),
+        retry_after: None,
+        body,
+        ..Refusal::default()
+    })
 }
 
 fn class(profile: &Profile, evidence: &Evidence) -> Class {
@@ -70,7 +77,7 @@ fn refusals_without_a_rule_are_judged_by_status_then_rfc_6749() {
 
 #[test]
 fn rules_are_asked_from_the_most_telling_to_the_least() {
-    let suspect = Rule { class: Class::Suspect, reason: Some(Reason::CompanyNotEnabled) };
+    let suspect = Rule { class: Class::Suspect, reason: Some(Reason::CompanyNotEnabled), hold: None };
     let ruled = profile(
         &[
             ("7", Rule::of(Class::Client)),
@@ -122,4 +129,71 @@ fn a_failure_carries_harmless_words_only() {
     // Where the code is not printable at all, the word stands in for it.
     let failure = classify(&plain, Stage::Steady, &refused(400, "\n", "invalid_grant", Body::Json), None);
     assert_eq!(failure.code.as_deref(), Some("invalid_grant"));
+}
+
+#[test]
+fn why_a_client_waits_is_told_from_the_servers_word_or_its_bare_401() {
+    let ruled = profile(&[("9", Rule { hold: None, ..Rule::of(Class::Client) })], &[]);
+    let (refused_secrets, not_allowed) =
+        (Some(HoldReason::SecretsRefused), Some(HoldReason::GrantNotAllowed));
+    for (status, code, error, body, want) in [
+        (401, "", "invalid_client", Body::Json, refused_secrets),
+        (400, "", "unauthorized_client", Body::Json, not_allowed),
+        (401, "", "", Body::Json, refused_secrets),
+        // Nothing of these says that the secrets are wrong.
+        (401, "", "", Body::Other, None),
+        (403, "", "", Body::Json, None),
+        (400, "", "", Body::Json, None),
+        (400, "", "invalid_grant", Body::Json, None),
+        (401, "", "invalid_token", Body::Json, None),
+        // A rule of the profile has its own say.
+        (401, "9", "invalid_client", Body::Json, None),
+    ] {
+        let failure = classify(&ruled, Stage::Steady, &refused(status, code, error, body), None);
+        assert_eq!(failure.hold, want, "{status} {code} {error} {body:?}");
+    }
+}
+
+#[test]
+fn what_is_laid_at_the_clients_door_keeps_what_the_server_said() {
+    let failure = classify(
+        &profile(&[], &[]),
+        Stage::Steady,
+        &refused(400, "7", "invalid_grant", Body::Json),
+        Some("corr"),
+    );
+    let laid = failure.clone().of_the_client();
+    assert_eq!((laid.class, laid.hold), (Class::Client, Some(HoldReason::ManyGrantsRefused)));
+    assert!(laid.detail.contains("many grants"), "{}", laid.detail);
+    let as_it_was = Failure { class: failure.class, hold: failure.hold, detail: failure.detail, ..laid };
+    assert_eq!(as_it_was, failure);
+}
+
+#[test]
+fn each_trouble_has_words_of_its_own() {
+    let troubles = [
+        Trouble::Dns,
+        Trouble::Connect,
+        Trouble::Tls,
+        Trouble::Timeout,
+        Trouble::Reset,
+        Trouble::Truncated,
+        Trouble::TooLarge,
+        Trouble::NotJson,
+        Trouble::ContentType,
+        Trouble::Other,
+    ];
+    let unusable = [
+        Unusable::NoAccessToken,
+        Unusable::TokenType,
+        Unusable::NotBound,
+        Unusable::Lifetime,
+        Unusable::WiderScope,
+        Unusable::OtherPrincipal,
+        Unusable::Geolocation,
+        Unusable::RepeatedField,
+    ];
+    let words = troubles.map(Trouble::says).into_iter().chain(unusable.map(Unusable::says));
+    let told: std::collections::BTreeSet<_> = words.filter(|word| word.len() > 10).collect();
+    assert_eq!(told.len(), troubles.len() + unusable.len());
 }

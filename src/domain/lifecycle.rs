@@ -38,8 +38,8 @@ pub enum Verdict {
     /// Asked for nearly a whole lifetime, and the token is as fresh as may be: a refresh would buy too little.
     TooYoung {
         remaining: Duration,
-        /// After this long it is old enough.
-        renewed_in: Duration,
+        /// After this long it is old enough; `None`: nothing ever renews it.
+        renewed_in: Option<Duration>,
     },
     Ended(State),
 }
@@ -53,6 +53,8 @@ const SOFT: Margin = Margin { part: 4, least: Duration::from_secs(60), most: Dur
 const HARD: Margin = Margin { part: 12, least: Duration::from_secs(20), most: Duration::from_mins(5) };
 /// No margin is more than this part of a lifetime: a half.
 const MARGIN_PART_MAX: u32 = 2;
+/// How long before its end a refresh token is spoken of, once each: time for a person to consent again.
+const RUNNING_OUT: [Duration; 2] = [Duration::from_hours(24 * 30), Duration::from_hours(24 * 7)];
 /// Jitter: this part of a span, to either side.
 const JITTER: f64 = 0.2;
 
@@ -77,6 +79,7 @@ pub struct Points {
 
 pub fn judge(connection: &Connection, now: Moment, wish: Option<Duration>) -> Verdict {
     let renewable = match connection.state {
+        State::Pending if connection.awaits_person() => return Verdict::Ended(State::Pending),
         State::Pending | State::Active => true,
         State::NeedsReauthorization => false,
         ended @ (State::Disabled | State::Revoking | State::Revoked) => return Verdict::Ended(ended),
@@ -85,6 +88,9 @@ pub fn judge(connection: &Connection, now: Moment, wish: Option<Duration>) -> Ve
     let least = min_lifetime(token, wish);
     if let Some(lifetime) = token.map(Token::lifetime).filter(|lifetime| least > *lifetime) {
         return Verdict::TooLong { lifetime };
+    }
+    if let (true, false, Some(token)) = (renewable, connection.lasts(), token) {
+        return judge_last(token, least, now.here);
     }
     let held = connection.held_until(now.store);
     let paused = held.or_else(|| connection.due.filter(|due| connection.failures > 0 && now.store < *due));
@@ -98,10 +104,21 @@ pub fn judge(connection: &Connection, now: Moment, wish: Option<Duration>) -> Ve
         (None, true, None) => match token.filter(|token| token.is_young(now.here)) {
             Some(token) => Verdict::TooYoung {
                 remaining: now.here.until(token.expires_at),
-                renewed_in: now.here.until(token.issued_at.plus(token.lifetime() / YOUNG_PART)),
+                renewed_in: Some(now.here.until(token.issued_at.plus(token.lifetime() / YOUNG_PART))),
             },
             None => Verdict::RefreshFirst,
         },
+    }
+}
+
+/// Of a token that nothing renews: it is served while it lives. Asking for a refresh then writes the end down.
+fn judge_last(token: &Token, least: Duration, here: Timestamp) -> Verdict {
+    if here.plus(least) < token.expires_at {
+        Verdict::Serve
+    } else if here < token.expires_at {
+        Verdict::TooYoung { remaining: here.until(token.expires_at), renewed_in: None }
+    } else {
+        Verdict::RefreshFirst
     }
 }
 
@@ -147,6 +164,14 @@ pub fn degraded(connection: &Connection, here: Timestamp) -> Option<Degraded> {
         | Class::Suspect => Degraded::ProviderFailing,
         Class::Client | Class::Configuration | Class::Policy => Degraded::ConfigurationRefused,
     })
+}
+
+/// What is left of the refresh token, where that has sunk below one of the marks with this answer: its end was not
+/// moved, or not far enough. The answer that begins a consent says nothing: there was no end before it.
+pub fn running_out(before: &Connection, after: &Connection) -> Option<Duration> {
+    let left = |one: &Connection| Some(one.last_success_at?.until(one.refresh_expires_at?));
+    let (then, now) = (left(before)?, left(after)?);
+    RUNNING_OUT.iter().any(|mark| now <= *mark && *mark < then).then_some(now)
 }
 
 /// Soft and hard point of a token. The jitter comes from the token's own identity: drawn once, the same on

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{
     connection::LastFailure,
+    profile::GrantKind,
     samples::{HOUR, START, at, attempt, connection, id, mark, secs, token},
 };
 
@@ -81,7 +82,7 @@ fn a_connection_that_is_left_alone_serves_what_it_has_and_says_when_to_come_agai
 fn a_wish_for_more_life_than_is_left_is_met_refused_or_called_too_young() {
     use Verdict::{RefreshFirst, Serve, TooLong, TooYoung};
     let too_young =
-        |secs_left| TooYoung { remaining: secs(secs_left), renewed_in: secs(secs_left - (3600 - 450)) };
+        |secs_left| TooYoung { remaining: secs(secs_left), renewed_in: Some(secs(secs_left - (3600 - 450))) };
     let cases = [
         // (seconds since it was issued, wish, verdict); an eighth of its life is 450 s.
         (10, 0, Serve),
@@ -98,6 +99,34 @@ fn a_wish_for_more_life_than_is_left_is_met_refused_or_called_too_young() {
     for (now, wish, verdict) in cases {
         assert_eq!(judge(&round(), at(secs(now)), Some(secs(wish))), verdict, "after {now} s, wish {wish} s");
     }
+}
+
+#[test]
+fn a_token_that_nothing_renews_is_served_while_it_lives_and_then_looked_at_once_more() {
+    use Verdict::{RefreshFirst, Serve, TooLong, TooYoung};
+    let last = with(|c| {
+        c.grant = GrantKind::Password;
+        c.refresh_token = None;
+    });
+    let left = |remaining| TooYoung { remaining: secs(remaining), renewed_in: None };
+    let cases = [
+        // (seconds since it was issued, wish, verdict); soft and hard point are long past at the end.
+        (10, None, Serve),
+        (3569, None, Serve),
+        (3570, None, left(30)),
+        (3599, Some(0), Serve),
+        (3000, Some(700), left(600)),
+        (3600, Some(0), RefreshFirst),
+        (3600, None, RefreshFirst),
+        (10, Some(3601), TooLong { lifetime: HOUR }),
+    ];
+    for (now, wish, verdict) in cases {
+        assert_eq!(judge(&last, at(secs(now)), wish.map(secs)), verdict, "after {now} s, wish {wish:?}");
+    }
+    let minted = with(|c| {
+        (c.grant, c.subject, c.refresh_token) = (GrantKind::JwtBearer, Some("s".into()), None);
+    });
+    assert_eq!(judge(&minted, at(secs(3599)), Some(secs(0))), Verdict::RefreshElseServe);
 }
 
 #[test]
@@ -217,6 +246,50 @@ fn jitter_is_drawn_once_per_token_and_spreads_evenly_over_a_fifth_to_either_side
 }
 
 #[test]
+fn jitter_is_the_same_on_replicas_of_other_versions() {
+    // Computed by the same rule in another language: two versions side by side must not disagree on when a token is due.
+    for (uid, generation, turn, ms) in [
+        (7, 4, 2, 1_058_569),
+        (7, 4, 3, 1_142_581),
+        (0, 0, 0, 1_060_979),
+        (0x0123_4567_89ab_cdef_0fed_cba9_8765_4321, 1, 0, 810_043),
+    ] {
+        assert_eq!(
+            jittered(secs(1000), id(uid), generation, turn).as_millis(),
+            ms,
+            "{uid} {generation} {turn}"
+        );
+    }
+}
+
+#[test]
+fn soft_points_of_short_tokens_are_spread_too() {
+    let (from, to) = (START, START.plus(secs(100)));
+    let left = (0..200)
+        .map(|uid| points(id(uid), 1, from, to, Overlap::OldAccessTokenSurvives).soft_at.until(to).as_secs());
+    let (least, most) = (left.clone().min().unwrap(), left.max().unwrap());
+    assert!(least < 43 && most == 50, "from {least} s to {most} s before the end");
+}
+
+#[test]
+fn a_connection_whose_client_waits_serves_without_asking_for_more() {
+    let due = at(secs(50 * 60));
+    let waiting = |failures| {
+        with(|c| {
+            c.failures = failures;
+            c.last_failure = Some(failing(Class::Client));
+            c.due = Some(due.store);
+        })
+    };
+    let soft = secs(46 * 60);
+    assert_eq!(judge(&waiting(1), at(soft), None), Verdict::Serve);
+    assert_eq!(judge(&waiting(0), at(soft), None), Verdict::ServeAndRefresh, "that is over");
+    assert_eq!(judge(&waiting(1), due, None), Verdict::ServeAndRefresh, "the wait is over");
+    let moment = Moment { store: due.store.minus(Duration::from_millis(1)), ..due };
+    assert_eq!(judge(&waiting(1), moment, None), Verdict::Serve);
+}
+
+#[test]
 fn the_reason_for_degraded_service_is_the_one_that_matters_most() {
     use Degraded::{ConfigurationRefused, GrantAtRisk, NeedsReauthorization, ProviderFailing};
     let failed = |class| {
@@ -256,4 +329,38 @@ fn the_reason_for_degraded_service_is_the_one_that_matters_most() {
     for (connection, now, want) in cases {
         assert_eq!(degraded(&connection, START.plus(now)), want, "{connection:?}");
     }
+}
+
+#[test]
+fn a_refresh_token_that_runs_out_is_spoken_of_at_thirty_and_at_seven_days() {
+    let seen = |at: Timestamp, ends: Option<Duration>| {
+        with(|c| {
+            c.last_success_at = Some(at);
+            c.refresh_expires_at = ends.map(|ends| START.plus(ends));
+        })
+    };
+    let days = |n: u32| DAY * n;
+    // When it was refreshed last and when now, as days since the start; when its end was told to be then, and now.
+    let cases = [
+        ("moved with each refresh", 0, days(180), 1, days(181), None),
+        ("far from its end", 0, days(90), 1, days(90), None),
+        ("thirty days before", 59, days(90), 60, days(90), Some(days(30))),
+        ("a day later", 60, days(90), 61, days(90), None),
+        ("seven days before", 82, days(90), 83, days(90), Some(days(7))),
+        ("the last days", 83, days(90), 84, days(90), None),
+        ("both at once, after a long pause", 0, days(90), 85, days(90), Some(days(5))),
+        ("over", 60, days(90), 95, days(90), Some(days(0))),
+        ("shortened by the server", 0, days(180), 1, days(21), Some(days(20))),
+        ("short, and moved with each refresh", 0, days(14), 1, days(15), None),
+        ("moved, but not far enough", 0, days(31), 5, days(32), Some(days(27))),
+    ];
+    for (what, then, ended, now, ends, told) in cases {
+        let (before, after) =
+            (seen(START.plus(days(then)), Some(ended)), seen(START.plus(days(now)), Some(ends)));
+        assert_eq!(running_out(&before, &after), told, "{what}");
+    }
+    let known = seen(START.plus(days(1)), Some(days(3)));
+    assert_eq!(running_out(&seen(START, None), &known), None, "there was no end before");
+    assert_eq!(running_out(&known, &seen(START.plus(days(2)), None)), None, "there is none now");
+    assert_eq!(running_out(&with(|c| c.last_success_at = None), &known), None, "the first answer");
 }

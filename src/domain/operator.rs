@@ -25,6 +25,7 @@ impl Connection {
             self.before = Some(Before { state: self.state, reason: self.reason.clone() });
         }
         self.due = None;
+        self.drop_authorization();
         self.enter(State::Disabled, Some(StateReason::plain(Reason::DisabledByOperator, now.here)), now);
     }
 
@@ -34,9 +35,11 @@ impl Connection {
         self.enter(before.state, before.reason, now);
         self.failures = 0;
         self.due = match self.state {
+            // Where it waited for a person it goes on waiting.
+            State::Pending if self.awaits_person() => None,
             State::Pending | State::Active => {
                 let soft_in =
-                    self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(token.soft_at));
+                    self.token.as_ref().map_or(Duration::ZERO, |token| now.here.until(self.due_with(token)));
                 Some(now.store.plus(soft_in))
             }
             State::NeedsReauthorization | State::Disabled | State::Revoking | State::Revoked => None,
@@ -46,6 +49,7 @@ impl Connection {
     /// From here on the grant is only good for being revoked.
     pub fn revoking(&mut self, now: Moment) {
         self.due = None;
+        self.authorization = None;
         self.enter(State::Revoking, None, now);
     }
 
@@ -55,6 +59,7 @@ impl Connection {
         self.previous_refresh_token = None;
         self.token = None;
         self.attempt = None;
+        self.authorization = None;
         self.due = None;
         self.enter(State::Revoked, Some(StateReason::plain(Reason::RevokedByOperator, now.here)), now);
     }

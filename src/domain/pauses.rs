@@ -1,11 +1,12 @@
 //! How long a provider is left alone after a failure.
 
 use super::{
-    connection::Connection,
+    connection::{Connection, LastFailure},
     failure::{Class, Failure},
     lifecycle::{Moment, jittered},
     profile::{Profile, Reuse},
 };
+use crate::clock::Timestamp;
 use std::time::Duration;
 
 /// The first pause after a failure; it doubles from there.
@@ -42,4 +43,22 @@ pub(super) fn pause(connection: &Connection, failure: &Failure, profile: Option<
     let doubled = first.saturating_mul(1 << connection.failures.min(16)).min(most);
     let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
     jittered(doubled, connection.uid, connection.generation, connection.failures).max(asked)
+}
+
+impl Connection {
+    /// It could not even be tried, for this failure: nothing was sent.
+    pub fn set_aside(&mut self, failure: &Failure, profile: Option<&Profile>, now: Moment) {
+        if self.live_attempt(now.store).is_none() {
+            self.paused(failure, pause(self, failure, profile), now);
+        }
+    }
+
+    /// Waits with its client until then.
+    pub fn postponed(&mut self, until: Timestamp, why: LastFailure) {
+        if self.due.is_some() && self.attempt.is_none() {
+            self.due = Some(until);
+            self.failures = self.failures.saturating_add(1);
+            self.last_failure = Some(why);
+        }
+    }
 }

@@ -2,10 +2,21 @@
 //!
 //! What nobody knows stays `Unknown` and gets the most careful treatment.
 
+mod extensions;
+mod hosts;
+mod networks;
+
 use super::{
+    client::HoldReason,
     failure::{Class, Reason},
     names::ProviderName,
 };
+pub use extensions::{
+    AssertionAudience, Discovery, Introspection, Issuer, MinimumTls, MtlsAliases, Offer, Pkce,
+    RequestScopeSeparator, ResourceIndicators, ResponseIss, SigningAlg,
+};
+pub use hosts::{HostPattern, is_loopback, secure};
+pub use networks::{Network, NotANetwork};
 use std::{collections::BTreeMap, time::Duration};
 use url::Url;
 
@@ -15,18 +26,64 @@ pub struct Profile {
     pub display_name: String,
     pub dialect: Dialect,
     /// RFC 8414 issuer, where the server has one.
-    pub issuer: Option<Url>,
+    pub issuer: Option<Issuer>,
+    /// Where the server says of itself which endpoints it has. What the profile writes goes before it.
+    pub discovery: Discovery,
     /// Where a token is asked for. For SAP Concur the path is appended to the data centre's base URI instead.
+    /// `None` also where it comes from discovery; so with the other endpoints.
     pub token_endpoint: Option<Url>,
+    /// Where a person's browser is sent (RFC 6749 §3.1). The broker itself sends nothing there, so `hosts` need not
+    /// admit it.
+    pub authorization_endpoint: Option<Url>,
+    /// RFC 8628 §3.1.
+    pub device_authorization_endpoint: Option<Url>,
+    /// RFC 9126 §2.
+    pub pushed_authorization_request_endpoint: Option<Url>,
+    pub introspection_endpoint: Option<Url>,
+    pub introspection: Introspection,
     pub revocation_endpoint: Option<Url>,
     pub revocation: Revocation,
-    /// Base URIs by data-centre name (SAP Concur), and the one where a bootstrap starts.
+    /// Keys that sign the server's tokens (RFC 7517). Public.
+    pub jwks_uri: Option<Url>,
+    /// OpenID Connect Core §5.3.
+    pub userinfo_endpoint: Option<Url>,
+    /// Used in their stead by clients that authenticate by certificate (RFC 8705 §5).
+    pub mtls_endpoint_aliases: MtlsAliases,
+    /// Base URIs by data-centre name (SAP Concur), the one where a bootstrap starts, and the one for browsers.
     pub data_centers: BTreeMap<String, Url>,
     pub bootstrap_at: Option<Url>,
+    pub authorize_at: Option<Url>,
     /// Hosts that may be sent a secret. Nothing else is, whatever an answer or a record says.
     pub hosts: Vec<HostPattern>,
     pub client_auth: Vec<ClientAuth>,
     pub grants: Vec<GrantKind>,
+    /// RFC 7636: whether the authorization request carries a challenge.
+    pub pkce: Pkce,
+    /// RFC 9207: whether the authorization response names its issuer.
+    pub response_iss: ResponseIss,
+    /// RFC 9126: whether authorization requests are handed in beforehand.
+    pub pushed_authorization: Offer,
+    /// RFC 8707: where `resource` is sent.
+    pub resource_indicators: ResourceIndicators,
+    /// RFC 9449: whether tokens can be bound to a key.
+    pub dpop: Offer,
+    /// Added to whatever scopes a person is asked for, as `offline_access`, without which some servers give no
+    /// refresh token.
+    pub offline_scopes: Vec<String>,
+    /// Fixed parameters of every authorization request; they never replace one that the request has.
+    pub authorization_parameters: BTreeMap<String, String>,
+    /// The same for every token request.
+    pub token_parameters: BTreeMap<String, String>,
+    pub request_scope_separator: RequestScopeSeparator,
+    /// What a client's own JWT says whom it is for (RFC 7523 §3).
+    pub assertion_audience: AssertionAudience,
+    /// What the server takes as the algorithm of `private_key_jwt`, most wanted first.
+    pub signing_algs: Vec<SigningAlg>,
+    /// PEM of certificates that are trusted for this server besides the system's.
+    pub ca_certificates: Option<String>,
+    pub minimum_tls: MinimumTls,
+    /// Private networks that the hosts may be in though all others are closed: servers of one's own.
+    pub private_networks: Vec<Network>,
     pub rotation: Rotation,
     pub reuse: Reuse,
     pub overlap: Overlap,
@@ -45,7 +102,18 @@ pub struct Profile {
     /// The same, where they mean something else for a grant that is used once (a bootstrap).
     pub bootstrap_errors: BTreeMap<String, Rule>,
     /// Where the values come from.
-    pub sources: Vec<String>,
+    pub sources: Vec<Source>,
+}
+
+/// A document that values were taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub document: String,
+    pub url: Option<String>,
+    /// The day on which it was read, as `2026-11-24`.
+    pub read: Option<String>,
+    /// Keys of the profile that it establishes, as `grace` or `lifetimes.refresh_idle`.
+    pub says: Vec<String>,
 }
 
 /// How the server speaks.
@@ -136,6 +204,7 @@ pub enum GrantKind {
     CompanyRequestToken,
     JwtBearer,
     TokenExchange,
+    SamlBearer,
 }
 
 /// Used where the server does not say.
@@ -153,6 +222,12 @@ pub struct Quirks {
     pub scope_separator: ScopeSeparator,
     /// Hosts whose redirects are followed: the same request goes once to the address they name, if that is allowed.
     pub redirecting_hosts: Vec<HostPattern>,
+    /// What `token_type` may be besides `Bearer` for a token that is sent as one.
+    pub bearer_words: Vec<String>,
+    /// The member whose object holds the tokens, where they are not at the top of the answer.
+    pub nested_in: Option<String>,
+    /// The member that holds the server's own code in a refusal; `code` where nothing is written.
+    pub code_field: Option<String>,
 }
 
 /// What to make of an answer without `token_type`, which RFC 6749 §5.1 requires.
@@ -177,13 +252,6 @@ pub enum ScopeSeparator {
 /// Key of [`Profile::errors`] for codes of the server's own that the table does not name.
 pub const ANY_OTHER_CODE: &str = "*";
 
-/// A host that may receive secrets: `api.example.com`, `*.api.example.com` (one label more, not none and not two),
-/// `idp.example.com:8443`, or, for servers on this machine, `127.0.0.1:7611` or `127.0.0.1:*`. Without a port it
-/// is the scheme's own.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
-pub struct HostPattern(pub String);
-
 /// What an error code means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,9 +260,29 @@ pub struct Rule {
     /// Why the connection would end, if this is confirmed.
     #[serde(default)]
     pub reason: Option<Reason>,
+    /// Why the client is held, where it is refused (`class = "client"`).
+    #[serde(default)]
+    pub hold: Option<HoldReason>,
 }
 
 impl Profile {
+    /// Whether endpoints that are not written come from the server's own metadata.
+    pub fn discovers(&self) -> bool {
+        match self.discovery {
+            Discovery::None => false,
+            Discovery::Oidc | Discovery::Oauth => true,
+        }
+    }
+
+    /// Whether requests for consent are handed in beforehand (RFC 9126). Where it is merely offered it would only be one
+    /// thing more that can fail.
+    pub fn pushes(&self) -> bool {
+        match self.pushed_authorization {
+            Offer::Never | Offer::Offered => false,
+            Offer::Required => true,
+        }
+    }
+
     /// One exchange, all its requests included: a server that sends the request on to another (SAP Concur's
     /// data centres) answers that at once, so a quarter more than one request's time is enough.
     pub fn exchange_deadline(&self) -> Duration {
@@ -204,102 +292,5 @@ impl Profile {
     /// May this address be sent a secret? Only over TLS, or within this machine, and only to a listed host.
     pub fn admits(&self, url: &Url) -> bool {
         secure(url) && self.hosts.iter().any(|pattern| pattern.admits(url))
-    }
-}
-
-impl HostPattern {
-    /// Compares host and port; the scheme is looked at elsewhere.
-    pub fn admits(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        let (pattern, port) = split_port(&self.0);
-        let port_fits = match port {
-            Some("*") => true,
-            Some(port) => url.port_or_known_default().is_some_and(|given| given.to_string() == port),
-            None => url.port().is_none(),
-        };
-        let host_fits = match pattern.strip_prefix("*.") {
-            Some(parent) => host
-                .split_once('.')
-                .is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent)),
-            None => host.eq_ignore_ascii_case(pattern),
-        };
-        port_fits && host_fits
-    }
-
-    /// The host and the port as they are written.
-    pub fn parts(&self) -> (&str, Option<&str>) {
-        split_port(&self.0)
-    }
-}
-
-/// `https`, or `http` to a host that is this machine by its very name.
-pub fn secure(url: &Url) -> bool {
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
-}
-
-/// An IP literal of the loopback network, or `localhost`.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
-}
-
-fn split_port(pattern: &str) -> (&str, Option<&str>) {
-    match pattern.rsplit_once(':') {
-        // The colons of an IPv6 literal stand inside brackets.
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (pattern, None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_pattern_admits_what_it_names_and_no_more() {
-        let cases = [
-            ("api.example.com", "https://api.example.com/x", true),
-            ("api.example.com", "https://API.example.com", true),
-            ("api.example.com", "https://api.example.com:443", true),
-            ("api.example.com", "https://api.example.com:8443", false),
-            ("api.example.com", "https://api.example.com.", false),
-            ("api.example.com", "https://api.example.com.evil", false),
-            ("api.example.com:8443", "https://api.example.com:8443", true),
-            ("api.example.com:8443", "https://api.example.com", false),
-            ("api.example.com:443", "https://api.example.com", true),
-            ("*.api.example.com", "https://us.api.example.com", true),
-            ("*.api.example.com", "https://api.example.com", false),
-            ("*.api.example.com", "https://.api.example.com", false),
-            ("*.api.example.com", "https://a.b.api.example.com", false),
-            ("*.api.example.com", "https://evil-api.example.com", false),
-            ("127.0.0.1:*", "http://127.0.0.1:7611", true),
-            ("127.0.0.1:*", "http://127.0.0.2:7611", false),
-            ("[::1]:*", "http://[::1]:7611", true),
-            ("[::1]", "http://[::1]:7611", false),
-        ];
-        for (pattern, url, admitted) in cases {
-            let url = Url::parse(url).unwrap();
-            assert_eq!(HostPattern(pattern.into()).admits(&url), admitted, "{pattern} {url}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_for_this_machine_only() {
-        for good in ["https://a.example", "http://127.0.0.1:1", "http://[::1]", "http://localhost:9"] {
-            assert!(secure(&Url::parse(good).unwrap()), "{good}");
-        }
-        for bad in [
-            "http://a.example",
-            "http://localhost.evil.example",
-            "http://10.0.0.1",
-            "ftp://localhost",
-            "ws://[::1]",
-        ] {
-            assert!(!secure(&Url::parse(bad).unwrap()), "{bad}");
-        }
     }
 }

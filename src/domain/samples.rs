@@ -1,12 +1,14 @@
 //! Records that tests begin with: an hour's token of a careful provider. A test changes what it is about.
 
 use super::{
-    client::{Client, Environment, StoredSecret},
+    client::{Client, Environment},
     connection::{Attempt, Connection, Mark, Narrowing, State, Token},
+    credential::{PublicPart, StoredSecret},
     lifecycle::{Moment, points},
     profile::{
-        ClientAuth, Dialect, GrantKind, Lifetimes, Overlap, Profile, Quirks, RefreshExpiry, Reuse,
-        Revocation, Rotation,
+        AssertionAudience, ClientAuth, Dialect, Discovery, GrantKind, Introspection, Lifetimes, MinimumTls,
+        MtlsAliases, Offer, Overlap, Pkce, Profile, Quirks, RefreshExpiry, RequestScopeSeparator,
+        ResourceIndicators, ResponseIss, Reuse, Revocation, Rotation, SigningAlg,
     },
     token::Sealed,
 };
@@ -38,14 +40,38 @@ pub(crate) fn profile() -> Profile {
         display_name: "P".into(),
         dialect: Dialect::Rfc6749,
         issuer: None,
+        discovery: Discovery::None,
         token_endpoint: None,
+        authorization_endpoint: None,
+        device_authorization_endpoint: None,
+        pushed_authorization_request_endpoint: None,
+        introspection_endpoint: None,
+        introspection: Introspection::None,
         revocation_endpoint: None,
         revocation: Revocation::None,
+        jwks_uri: None,
+        userinfo_endpoint: None,
+        mtls_endpoint_aliases: MtlsAliases::default(),
         data_centers: BTreeMap::new(),
         bootstrap_at: None,
+        authorize_at: None,
         hosts: vec![],
         client_auth: vec![ClientAuth::ClientSecretBasic],
         grants: vec![GrantKind::RefreshToken],
+        pkce: Pkce::S256,
+        response_iss: ResponseIss::Unknown,
+        pushed_authorization: Offer::Never,
+        resource_indicators: ResourceIndicators::None,
+        dpop: Offer::Never,
+        offline_scopes: vec![],
+        authorization_parameters: BTreeMap::new(),
+        token_parameters: BTreeMap::new(),
+        request_scope_separator: RequestScopeSeparator::Space,
+        assertion_audience: AssertionAudience::Issuer,
+        signing_algs: vec![SigningAlg::Es256],
+        ca_certificates: None,
+        minimum_tls: MinimumTls::Tls12,
+        private_networks: vec![],
         rotation: Rotation::Unknown,
         reuse: Reuse::Unknown,
         overlap: Overlap::OldAccessTokenSurvives,
@@ -72,6 +98,7 @@ pub(crate) fn token(generation: u64, lifetime: Duration, overlap: Overlap) -> To
         soft_at: points.soft_at,
         hard_at: points.hard_at,
         overlap,
+        bound_to: None,
     }
 }
 
@@ -88,8 +115,10 @@ pub(crate) fn connection() -> Connection {
         client: "tenants/t/clients/app".parse().unwrap(),
         grant: GrantKind::RefreshToken,
         principal: None,
+        subject: None,
         labels: BTreeMap::new(),
         requested_scopes: vec![],
+        requested_resources: vec![],
         scopes: vec!["read".into()],
         narrowing: Narrowing::Refuse,
         api_base_url: None,
@@ -98,6 +127,7 @@ pub(crate) fn connection() -> Connection {
         before: None,
         family: id(2),
         generation: 3,
+        dpop: None,
         refresh_token: Some(Sealed::from_bytes(*b"refresh")),
         previous_refresh_token: None,
         refresh_expires_at: None,
@@ -110,6 +140,7 @@ pub(crate) fn connection() -> Connection {
         failures: 0,
         last_success_at: Some(START),
         last_failure: None,
+        authorization: None,
     }
 }
 
@@ -121,6 +152,7 @@ pub(crate) fn attempt(n: u128, begun: Moment) -> Attempt {
         generation: 3,
         started_at: begun.here,
         lease_until: begun.store.plus(secs(45)),
+        authorization: None,
     }
 }
 
@@ -142,6 +174,8 @@ pub(crate) fn client() -> Client {
         allowed_scopes: vec![],
         environment: Environment::Sandbox,
         secrets: vec![secret(10)],
+        preferred: None,
+        rotation: None,
         hold: None,
         endings: vec![],
     }
@@ -150,8 +184,12 @@ pub(crate) fn client() -> Client {
 pub(crate) fn secret(n: u128) -> StoredSecret {
     StoredSecret {
         id: id(n),
+        public: PublicPart::SharedSecret,
         sealed: Some(Sealed::from_bytes(*b"secret")),
         created_at: START,
         retired_at: None,
+        expires_at: None,
+        last_used_at: None,
+        refused_at: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, marker::PhantomData};
+use zeroize::Zeroize as _;
 
 /// Text that only [`expose`](Secret::expose) shows; its memory is wiped when it is dropped.
 #[derive(Clone)]
@@ -28,6 +29,10 @@ pub enum Purpose {
     RefreshToken,
     PreviousRefreshToken,
     AccessToken,
+    AuthorizationSecrets,
+    DpopKey,
+    PagePosition,
+    AuditKeyText,
 }
 
 macro_rules! sealable {
@@ -59,11 +64,24 @@ sealable! {
     PreviousRefreshToken;
     /// RFC 6749 §2.3.1.
     ClientSecret;
+    /// What a consent on its way needs when it comes back: PKCE verifier, nonce, device code, parameters of a one-time
+    /// password; as JSON.
+    AuthorizationSecrets;
+    /// RFC 9449: the private key, in PEM, that a connection's tokens are bound to.
+    DpopKey;
+    /// Where a list goes on: the key of a record that its reader may not see.
+    PagePosition;
+    /// What the audit trail is authenticated with.
+    AuditKeyText;
 }
 
 impl Secret {
     pub fn new(value: impl Into<String>) -> Self {
-        Self(SecretString::from(value.into()))
+        let mut value = value.into();
+        // What is longer than its text would be moved to fit, and the old place not wiped.
+        let exact = Box::<str>::from(value.as_str());
+        value.zeroize();
+        Self(SecretString::new(exact))
     }
 
     pub fn expose(&self) -> &str {

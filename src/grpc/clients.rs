@@ -4,10 +4,12 @@ use super::{
     errors,
     filter::{Fields, Filter, Type, Value},
     from_proto as from,
+    guard::Guard,
     problem::Problem,
     to_proto as to,
 };
 use crate::{
+    access::{Action, ClientFacts, Facts, Target},
     api::{self, client_service_server::ClientService},
     broker::admin::{
         Admin, Listing,
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 pub struct Clients {
+    pub guard: Arc<Guard>,
     pub admin: Arc<Admin>,
 }
 
@@ -67,6 +70,7 @@ impl ClientService for Clients {
         &self,
         request: Request<api::CreateClientRequest>,
     ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let owner: Owner = from::name("parent", &request.parent)?;
         let id: Id = match request.client_id.as_str() {
@@ -85,6 +89,9 @@ impl ClientService for Clients {
             secret: from::client_secret(request.client_secret)?,
         };
         let name = new.name.clone();
+        let facts = ClientFacts { provider: new.provider.clone(), environment: new.environment };
+        drop(self.guard.creation(&call, name.clone(), &Facts::Client(facts))?);
+        self.guard.asked(&call).await?;
         let created = self.admin.create_client(new).await;
         created.map(|made| self.answer(&made)).map_err(|err| errors::admin(&name, err))
     }
@@ -93,7 +100,9 @@ impl ClientService for Clients {
         &self,
         request: Request<api::GetClientRequest>,
     ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
         let name: ClientName = from::name("name", &request.into_inner().name)?;
+        drop(self.guard.client(&call, &name).await?);
         let found = self.admin.client(&name).await.map_err(|err| errors::admin(&name, err))?;
         Ok(self.answer(&found.record))
     }
@@ -102,27 +111,37 @@ impl ClientService for Clients {
         &self,
         request: Request<api::ListClientsRequest>,
     ) -> Result<Response<api::ListClientsResponse>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let owner = match request.parent.as_str() {
             "tenants/-" => None,
             parent => Some(from::name::<Owner>("parent", parent)?),
         };
         let filter = Filter::parse(&request.filter, FIELDS)?;
+        let (token, limit) = (from::sealed_page(&request.page_token)?, from::page_size(request.page_size)?);
+        match &owner {
+            Some(Owner::Tenant(tenant)) => drop(self.guard.permit(&call, tenant.clone())?),
+            Some(Owner::Platform) | None => drop(self.guard.permit(&call, Target::Deployment)?),
+        }
+        let failed = |err| errors::admin(&request.parent, err);
+        let list = call.list(&request.parent);
         let now = self.admin.ledger.now();
         let listing = Listing {
             owner: owner.as_ref(),
-            after: from::page_token(&request.page_token)?,
-            limit: from::page_size(request.page_size)?,
+            after: self.admin.from_page_token(&list, &token).await.map_err(failed)?,
+            limit,
             keep: &|client: &Client| {
                 let asked = owner.is_some() || client.name.owner != Owner::Platform;
                 asked && filter.matches(|path| field(client, path, now))
             },
+            sight: &self.guard.sight(&call, Action::GetClient),
         };
-        let page = self.admin.clients(listing).await.map_err(|err| errors::admin(&request.parent, err))?;
+        let page = self.admin.clients(listing).await.map_err(failed)?;
+        let next = self.admin.to_page_token(&list, page.next.as_ref()).await.map_err(failed)?;
         let now = self.admin.ledger.now();
         Ok(Response::new(api::ListClientsResponse {
             clients: page.items.iter().map(|loaded| to::client(&loaded.record, now)).collect(),
-            next_page_token: from::to_page_token(page.next.as_ref()),
+            next_page_token: from::to_sealed_page(&next),
         }))
     }
 
@@ -130,6 +149,7 @@ impl ClientService for Clients {
         &self,
         request: Request<api::UpdateClientRequest>,
     ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let given = request.client.ok_or_else(|| Problem::field("client", "is required"))?;
         let name: ClientName = from::name("client.name", &given.name)?;
@@ -145,6 +165,7 @@ impl ClientService for Clients {
                 .take("allowed_grants", grants(&given.allowed_grants)?, |grants| !grants.is_empty()),
             allowed_scopes: mask.take("allowed_scopes", scopes, |scopes| !scopes.is_empty()),
         };
+        drop(self.guard.client(&call, &name).await?);
         let updated = self.admin.update_client(&name, &given.etag, &patch).await;
         updated.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
@@ -153,8 +174,14 @@ impl ClientService for Clients {
         &self,
         request: Request<api::DeleteClientRequest>,
     ) -> Result<Response<()>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let name: ClientName = from::name("name", &request.name)?;
+        match self.guard.client(&call, &name).await {
+            Ok(permit) => drop(permit),
+            Err(refused) if super::hidden(&refused, request.allow_missing) => return Ok(Response::new(())),
+            Err(refused) => return Err(refused),
+        }
         let deleted = self.admin.delete_client(&name, &request.etag).await;
         super::deleted(&name, deleted, request.allow_missing)
     }
@@ -163,10 +190,12 @@ impl ClientService for Clients {
         &self,
         request: Request<api::AddClientSecretRequest>,
     ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let name: ClientName = from::name("name", &request.name)?;
         let secret = from::client_secret(request.client_secret)?
             .ok_or_else(|| Problem::field("client_secret", "is required"))?;
+        drop(self.guard.client(&call, &name).await?);
         let added = self.admin.add_client_secret(&name, &request.etag, &secret).await;
         added.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
@@ -175,10 +204,35 @@ impl ClientService for Clients {
         &self,
         request: Request<api::RetireClientSecretRequest>,
     ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let name: ClientName = from::name("name", &request.name)?;
         let secret = from::uuid("secret_id", &request.secret_id)?;
+        drop(self.guard.client(&call, &name).await?);
         let retired = self.admin.retire_client_secret(&name, &request.etag, secret).await;
         retired.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
+    }
+
+    async fn rotate_client_secret(
+        &self,
+        request: Request<api::RotateClientSecretRequest>,
+    ) -> Result<Response<api::Client>, Status> {
+        let call = self.guard.call(&request)?;
+        let request = request.into_inner();
+        let name: ClientName = from::name("name", &request.name)?;
+        drop(self.guard.client(&call, &name).await?);
+        let (admin, about) = (self.admin.clone(), name.clone());
+        // A caller that hangs up does not take a new secret with it, and its place is taken until the end.
+        let seat = call.seat.clone();
+        let rotation = async move {
+            let rotated = admin.rotate_client_secret(&about, &request.etag).await;
+            drop(seat);
+            rotated
+        };
+        let rotated = match self.admin.refresher.finished(rotation).await {
+            Ok(rotated) => rotated,
+            Err(err) => Err(err.into()),
+        };
+        rotated.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
 }

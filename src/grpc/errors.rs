@@ -1,6 +1,17 @@
 //! From the broker's errors to reasons on the wire. The outer text is fixed per reason and names the cause and the
 //! next step; what lies below goes to the log.
 
+mod full;
+mod keys;
+mod stored;
+mod words;
+
+pub use full::{full, too_large};
+pub use keys::keys;
+use stored::store;
+use words::broken;
+pub use words::{fault, says};
+
 use super::problem::Problem;
 use crate::{
     api::ErrorReason as R,
@@ -14,8 +25,9 @@ use crate::{
         connection::{LastFailure, State, StateReason},
         failure::{Class, Failure, Reason},
         profile::GrantKind,
+        rotation::NotBegun,
     },
-    store::StoreError,
+    seal::SealError,
 };
 use std::{fmt::Display, time::Duration};
 use tonic::Status;
@@ -25,6 +37,7 @@ const IN_PROGRESS_RETRY: Duration = Duration::from_secs(1);
 
 pub fn get_token(name: &dyn Display, err: GetTokenError) -> Status {
     let problem = match err {
+        GetTokenError::Full(bound) => full::crowded(bound),
         GetTokenError::NotFound => missing(Kind::Connection, name),
         GetTokenError::Ended { state, reason } => ended(name, state, reason.as_ref()),
         GetTokenError::TooLong { lifetime } => Problem::new(
@@ -51,6 +64,15 @@ pub fn get_token(name: &dyn Display, err: GetTokenError) -> Status {
             "the provider gives this connection tokens for all its scopes only: ask without scopes, or set \
              scope_narrowing to SERVE_WHOLE",
         ),
+        GetTokenError::Bound { problem, thumbprint } => Problem::new(
+            R::TokenBound,
+            format!(
+                "the token is bound to a key and is given only to who proves to hold it: set dpop_proof to a DPoP \
+                 proof (RFC 9449) signed with that key, with htm `POST` and htu `bursar:{name}`; what came with this \
+                 call is none: {problem}"
+            ),
+        )
+        .with("dpop_jkt", Some(thumbprint)),
         GetTokenError::Refresh(err) => refresh(name, &err),
         GetTokenError::Store(err) => store(&err),
         GetTokenError::Seal(_) => broken("the stored token does not open"),
@@ -62,15 +84,26 @@ pub fn get_token(name: &dyn Display, err: GetTokenError) -> Status {
     problem.about(name).into()
 }
 
+const NOT_UNDER_WAY: &str = "no authorization is under way that this belongs to: call StartAuthorization";
+const NO_CONSENT_YET: &str = "the person has not consented yet: wait, the broker asks by itself";
+const CONSENT_TOO_LATE: &str =
+    "the person took longer than the authorization was open: call StartAuthorization again";
+const CONSENT_DENIED: &str =
+    "the person, or the provider's policy, said no: call StartAuthorization again if that was a mistake";
+const CONSENT_FAILED: &str = "the provider's answer brought no grant: call StartAuthorization again";
+const OTHER_PRINCIPAL: &str = "the grant is for another principal than the connection's: create another connection for \
+                               it, or start the authorization with allow_principal_change";
+
 pub fn admin(name: &dyn Display, err: AdminError) -> Status {
     let problem = match err {
         AdminError::NotFound { kind, name } => return missing(kind, &name).about(&name).into(),
         AdminError::AlreadyExists { name, .. } => {
             return Problem::new(R::AlreadyExists, format!("{name} exists already")).about(&name).into();
         }
-        AdminError::EtagMismatch { .. } => {
-            Problem::new(R::EtagMismatch, "changed since this etag was read: get it again and apply the change anew")
-        }
+        AdminError::EtagMismatch { .. } => Problem::new(
+            R::EtagMismatch,
+            "changed since this etag was read: get it again and apply the change anew",
+        ),
         AdminError::Invalid { field, problem } => Problem::field(field, problem),
         AdminError::NotEmpty { child, .. } => {
             Problem::new(R::TenantNotEmpty, format!("{child} still belongs to it: delete it first"))
@@ -88,38 +121,66 @@ pub fn admin(name: &dyn Display, err: AdminError) -> Status {
         ),
         AdminError::GrantNotAllowed { .. } => Problem::new(R::GrantNotAllowed, err.to_string()),
         AdminError::GrantNotOffered { .. } => Problem::new(R::GrantNotSupported, err.to_string()),
-        AdminError::GrantNotImplemented { .. } => Problem::new(R::MethodNotImplemented, err.to_string()),
         AdminError::ScopeNotAllowed { ref scope } => {
             Problem::new(R::ScopeNotAllowed, err.to_string()).with("scopes", Some(scope))
         }
         AdminError::WrongState { state: state @ (State::Active | State::Pending) } => {
-            let text = format!("is {state}: a grant that still works is not replaced; create another connection for another one");
+            let text = format!(
+                "is {state}: a grant that still works is not replaced; create another connection for another one"
+            );
             Problem::field("name", text)
         }
         AdminError::WrongState { state } => ended(name, state, None),
+        AdminError::NothingRenews { .. } => Problem::new(R::NotRenewable, err.to_string()),
         AdminError::GrantRefused { grant, failure } => not_started(grant, &failure),
-        AdminError::OtherPrincipal => Problem::new(
-            R::PrincipalMismatch,
-            "the grant is for another principal than the connection's: create another connection for it",
+        AdminError::AuthorizationNotFound => Problem::new(R::AuthorizationNotFound, NOT_UNDER_WAY),
+        AdminError::AuthorizationPending { retry } => {
+            Problem::new(R::AuthorizationPending, NO_CONSENT_YET).retry_in(retry)
+        }
+        AdminError::AuthorizationExpired => Problem::new(R::AuthorizationExpired, CONSENT_TOO_LATE),
+        AdminError::AuthorizationDenied { code } => {
+            Problem::new(R::AuthorizationDenied, CONSENT_DENIED).with("provider_code", code)
+        }
+        AdminError::AuthorizationFailed { fault: why, code } => {
+            Problem::new(fault(why), CONSENT_FAILED).with("provider_code", code)
+        }
+        AdminError::OtherPrincipal => Problem::new(R::PrincipalMismatch, OTHER_PRINCIPAL),
+        AdminError::RevocationRefused(failure) => not_revoked(&failure),
+        AdminError::RotationNotOffered { .. } => Problem::new(R::SecretRotationNotSupported, err.to_string()),
+        AdminError::RotationNotBegun(why) => Problem::new(
+            match why {
+                NotBegun::HereNotOne => R::TooManySecrets,
+                NotBegun::ThereNotOne => R::SecretRotationFailed,
+            },
+            why.to_string(),
         ),
-        AdminError::RevocationRefused(failure) => Problem::new(
-            R::RevocationRefused,
-            "the provider did not revoke the grant; nothing is handed out any more: try again, or revoke it at \
-             the provider and delete the connection without revocation",
-        )
-        .retry_in(failure.retry_after.unwrap_or(Duration::from_mins(1)))
-        .with("provider_code", failure.code.as_ref())
-        .with("correlation_id", failure.correlation_id.as_ref()),
+        AdminError::RotationFailed(failure) => not_rotated(&failure),
         AdminError::Refresh(err) => refresh(name, &err),
         AdminError::Store(err) => store(&err),
-        AdminError::Seal(err) => match err {
-            crate::seal::SealError::TooLarge { .. } => Problem::field("secret", err),
-            crate::seal::SealError::Broken(_)
-            | crate::seal::SealError::Kek(_)
-            | crate::seal::SealError::Step(_) => broken("a stored secret does not open"),
-        },
+        AdminError::Keys(err) => keys::problem(err),
+        AdminError::Seal(err) => sealing(&err),
     };
     problem.about(name).into()
+}
+
+fn sealing(err: &SealError) -> Problem {
+    match err {
+        SealError::TooLarge { .. } => Problem::field("secret", err),
+        SealError::Broken(_) | SealError::Kek(_) | SealError::Step(_) => {
+            broken("a stored secret does not open")
+        }
+    }
+}
+
+fn not_revoked(failure: &Failure) -> Problem {
+    Problem::new(
+        R::RevocationRefused,
+        "the provider did not revoke the grant; nothing is handed out any more: try again, or revoke it at \
+         the provider and delete the connection without revocation",
+    )
+    .retry_in(failure.retry_after.unwrap_or(Duration::from_mins(1)))
+    .with("provider_code", failure.code.as_ref())
+    .with("correlation_id", failure.correlation_id.as_ref())
 }
 
 fn missing(kind: Kind, name: &dyn Display) -> Problem {
@@ -161,31 +222,6 @@ fn ended(name: &dyn Display, state: State, why: Option<&StateReason>) -> Problem
         .with("correlation_id", why.and_then(|why| why.correlation_id.as_ref()))
 }
 
-/// Why a connection is as it is, with the next step; also the `message` of `StateReason`.
-pub const fn says(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Revoked => "the provider refused its refresh token twice; authorize it again",
-        Reason::LostRotation => {
-            "an answer with a new refresh token was lost on the way and the old one is refused; authorize it again"
-        }
-        Reason::Expired => "its refresh token has expired; authorize it again",
-        Reason::PrincipalDisabled => {
-            "the user or company is disabled at the provider; have it enabled there, then refresh or authorize it again"
-        }
-        Reason::CompanyNotEnabled => {
-            "the company has not enabled the app; its administrator enables it, then refresh the connection"
-        }
-        Reason::GrantOfAnotherClient => {
-            "the grant was issued to another client registration; authorize it again with this client"
-        }
-        Reason::BootstrapLost => {
-            "the one-time credential was spent without an answer; get a new one and create the connection again"
-        }
-        Reason::DisabledByOperator => "an operator disabled it; enable it with EnableConnection",
-        Reason::RevokedByOperator => "an operator revoked it; authorize it again or create a new connection",
-    }
-}
-
 fn refresh(name: &dyn Display, err: &RefreshError) -> Problem {
     match err {
         RefreshError::Failed(failure) => failed(failure),
@@ -199,6 +235,10 @@ fn refresh(name: &dyn Display, err: &RefreshError) -> Problem {
         )
         .retry_in(IN_PROGRESS_RETRY),
         RefreshError::Gone | RefreshError::Orphaned => missing(Kind::Connection, name),
+        RefreshError::Replaced => Problem::new(
+            R::AuthorizationNotFound,
+            "the authorization was replaced by another one, or its connection ended: call StartAuthorization",
+        ),
         RefreshError::NoProfile(provider) => missing(Kind::Provider, provider),
         RefreshError::NoClient(client) => missing(Kind::Client, client),
         RefreshError::Store(err) => store(err),
@@ -283,7 +323,7 @@ fn not_started(grant: GrantKind, failure: &Failure) -> Problem {
             "the provider refused the request token: it lives 24 hours and belongs to one app and company; \
              have a new one made",
         ),
-        (Class::Suspect, _, _) => (R::GrantRefused, "the provider refused the grant"),
+        (Class::Suspect, _, _) => (R::GrantRefused, refused(grant)),
         (
             Class::NotSent
             | Class::Client
@@ -302,34 +342,36 @@ fn not_started(grant: GrantKind, failure: &Failure) -> Problem {
         .with("correlation_id", failure.correlation_id.as_ref())
 }
 
-fn broken(message: &str) -> Problem {
-    Problem::new(R::RecordBroken, format!("{message}: it was changed, moved or damaged in the store"))
+/// What to do about a credential that the provider does not take.
+const fn refused(grant: GrantKind) -> &'static str {
+    match grant {
+        GrantKind::Password => "the provider refused the user name and password: check both",
+        GrantKind::AuthorizationCode => {
+            "the provider refused the code: it is good once, for minutes, for one client and redirect URI; get a new one"
+        }
+        GrantKind::JwtBearer | GrantKind::SamlBearer => {
+            "the provider refused the assertion: check its issuer, audience, subject, times and key, and sign a new one"
+        }
+        GrantKind::TokenExchange => {
+            "the provider refused the token to exchange: check its type and age, and whether this client may exchange it"
+        }
+        GrantKind::ClientCredentials
+        | GrantKind::RefreshToken
+        | GrantKind::DeviceCode
+        | GrantKind::Otp
+        | GrantKind::CompanyRequestToken => "the provider refused the grant",
+    }
 }
 
-fn store(err: &StoreError) -> Problem {
-    match err {
-        StoreError::Unavailable { .. } => {
-            tracing::warn!(cause = %err, "store was not available to a caller");
-            Problem::new(R::StoreUnavailable, "the broker's store did not answer: ask again")
-        }
-        StoreError::Full => {
-            Problem::new(R::StoreFull, "the broker's store is full: its operator has to give it room")
-        }
-        StoreError::Broken { .. } | StoreError::Forged { .. } => {
-            tracing::error!(cause = %err, "stored record was refused");
-            broken("the stored record is not authentic")
-        }
-        StoreError::TooNew { .. } => Problem::new(
-            R::RecordTooNew,
-            "a newer version wrote the record: finish the upgrade of this replica",
-        ),
-        StoreError::NoKeys { owner } => missing(Kind::Tenant, owner),
-        StoreError::Contended { .. } => {
-            Problem::new(R::WriteConflict, "others kept changing it: ask again").retry_in(IN_PROGRESS_RETRY)
-        }
-        StoreError::Refused { .. } | StoreError::Unusable { .. } => {
-            tracing::error!(cause = %err, "store refused a call");
-            Problem::new(R::Internal, "the store refused the call; see the broker's log")
+/// A step of a rotation failed. What the provider may do better a moment later is said as elsewhere.
+fn not_rotated(failure: &Failure) -> Problem {
+    match failure.class {
+        Class::NotSent | Class::Down | Class::Throttled | Class::Ambiguous | Class::Client => failed(failure),
+        Class::Suspect | Class::Configuration | Class::Malformed | Class::Policy => {
+            let text = format!("the secret was not changed yet: {}; call again to go on", failure.detail);
+            Problem::new(R::SecretRotationFailed, text)
+                .with("provider_code", failure.code.as_ref())
+                .with("correlation_id", failure.correlation_id.as_ref())
         }
     }
 }

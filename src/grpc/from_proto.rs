@@ -1,9 +1,16 @@
 //! Requests into plain data. Everything that comes in is checked here, and an error names the field and the mend.
 
+mod credentials;
+mod grant;
+mod start;
+
+pub use grant::grant;
+pub use start::{otp, principals, start};
+
 use super::problem::Problem;
 use crate::{
     api,
-    broker::admin::grants::{Location, NewGrant},
+    broker::admin::credentials::NewSecret,
     clock::Timestamp,
     domain::{
         client::Environment,
@@ -11,7 +18,7 @@ use crate::{
         labels::LabelPatch,
         names::NameError,
         profile::{ClientAuth, GrantKind},
-        token::{ClientSecret, RefreshToken, Secret},
+        token::Secret,
     },
     store::Key,
 };
@@ -22,6 +29,9 @@ use uuid::Uuid;
 /// Most scopes of a request, and longest one in characters.
 const SCOPES_MAX: usize = 256;
 const SCOPE_LENGTH_MAX: usize = 256;
+/// Most resource indicators of a request, and longest one in characters.
+const RESOURCES_MAX: usize = 16;
+const RESOURCE_LENGTH_MAX: usize = 2048;
 /// Most labels of a resource.
 const LABELS_MAX: usize = 64;
 const LABEL_LENGTH_MAX: usize = 63;
@@ -87,6 +97,21 @@ pub fn scopes(field: &str, given: Vec<String>) -> Result<Vec<String>, Problem> {
     Ok(kept)
 }
 
+/// RFC 8707 §2: absolute URIs without a fragment. Kept as they are written: servers compare them so.
+pub fn resources(field: &str, given: Vec<String>) -> Result<Vec<String>, Problem> {
+    if given.len() > RESOURCES_MAX {
+        return Err(Problem::field(field, format!("has more than {RESOURCES_MAX} resources")));
+    }
+    for resource in &given {
+        let written = resource.len() <= RESOURCE_LENGTH_MAX && resource.bytes().all(|b| b.is_ascii_graphic());
+        if !written || !url::Url::parse(resource).is_ok_and(|url| url.fragment().is_none()) {
+            let mend = "a resource is an absolute URI without a fragment, at most 2048 characters";
+            return Err(Problem::field(field, mend));
+        }
+    }
+    Ok(given)
+}
+
 pub fn labels(field: &str, given: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
     let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -128,6 +153,11 @@ pub fn opaque(field: &str, given: String) -> Result<String, Problem> {
     }
 }
 
+/// A private key in PEM; `None` where none was given. Whether it is one is for who uses it.
+pub fn pem(field: &str, given: String) -> Result<Option<Secret>, Problem> {
+    if given.is_empty() { Ok(None) } else { opaque(field, given).map(|pem| Some(Secret::new(pem))) }
+}
+
 pub fn uuid(field: &str, given: &str) -> Result<Uuid, Problem> {
     given.parse().map_err(|_| Problem::field(field, "is not a UUID"))
 }
@@ -141,6 +171,18 @@ pub fn page_size(given: i32) -> Result<usize, Problem> {
 }
 
 /// A page token says after which key the page begins.
+/// A sealed token, as [`Admin::from_page_token`](crate::broker::admin::Admin::from_page_token) takes it.
+pub fn sealed_page(given: &str) -> Result<Vec<u8>, Problem> {
+    let mend = "is not a next_page_token of this method: start again without it";
+    let short = given.len() <= PAGE_TOKEN_MAX;
+    let decoded = URL_SAFE_NO_PAD.decode(given).ok().filter(|_| short);
+    decoded.ok_or_else(|| Problem::field("page_token", mend))
+}
+
+pub fn to_sealed_page(token: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(token)
+}
+
 pub fn page_token(given: &str) -> Result<Option<Key>, Problem> {
     if given.is_empty() {
         return Ok(None);
@@ -154,6 +196,9 @@ pub fn page_token(given: &str) -> Result<Option<Key>, Problem> {
 pub fn to_page_token(next: Option<&Key>) -> String {
     next.map(|key| URL_SAFE_NO_PAD.encode(key.as_str())).unwrap_or_default()
 }
+
+/// Longest page token, in bytes.
+const PAGE_TOKEN_MAX: usize = 4096;
 
 /// Which fields an update is about: those of the mask, or, without one, those that are set.
 pub struct Mask(Option<Vec<String>>);
@@ -203,6 +248,7 @@ pub fn grant_kind(field: &str, given: i32) -> Result<GrantKind, Problem> {
         G::CompanyRequestToken => GrantKind::CompanyRequestToken,
         G::JwtBearer => GrantKind::JwtBearer,
         G::TokenExchange => GrantKind::TokenExchange,
+        G::SamlBearer => GrantKind::SamlBearer,
     })
 }
 
@@ -258,63 +304,8 @@ pub fn label_patch(
 }
 
 /// `None` where none was given.
-pub fn client_secret(given: Option<api::ClientSecretInput>) -> Result<Option<ClientSecret>, Problem> {
-    use api::client_secret_input::Value;
-    let Some(input) = given else { return Ok(None) };
-    if input.expire_time.is_some() {
-        return Err(Problem::field("client_secret.expire_time", "is not kept yet: leave it out"));
-    }
-    match input.value {
-        None => Err(Problem::field("client_secret", "has no value: set shared_secret")),
-        Some(Value::SharedSecret(secret)) => {
-            let secret = opaque("client_secret.shared_secret", secret)?;
-            Ok(Some(ClientSecret(Secret::new(secret))))
-        }
-        Some(Value::PrivateKey(_) | Value::Certificate(_)) => Err(Problem::new(
-            api::ErrorReason::MethodNotImplemented,
-            "private keys and certificates are not implemented yet: use a shared secret",
-        )),
-    }
-}
-
-pub fn grant(given: Option<api::Grant>) -> Result<NewGrant, Problem> {
-    use api::{client_credentials_grant::Location as At, grant::Kind};
-    let kind = given.and_then(|grant| grant.kind).ok_or_else(|| Problem::field("grant", "is required"))?;
-    Ok(match kind {
-        Kind::ClientCredentials(grant) => NewGrant::ClientCredentials {
-            at: grant.location.map(|at| match at {
-                At::DataCenter(id) => Location::DataCenter(id),
-                At::TokenHost(host) => Location::BaseUrl(format!("https://{host}")),
-            }),
-        },
-        Kind::RefreshToken(grant) => {
-            let token = opaque("grant.refresh_token.refresh_token", grant.refresh_token)?;
-            NewGrant::RefreshToken {
-                token: RefreshToken(Secret::new(token)),
-                api_base_url: given_text(grant.api_base_url),
-                expires_at: grant.refresh_token_expire_time.as_ref().map(timestamp),
-            }
-        }
-        Kind::CompanyRequestToken(grant) => {
-            let request_token = opaque("grant.company_request_token.request_token", grant.request_token)?;
-            NewGrant::CompanyRequestToken {
-                company_uuid: uuid("grant.company_request_token.company_uuid", &grant.company_uuid)?
-                    .to_string(),
-                request_token: Secret::new(request_token),
-                api_base_url: given_text(grant.api_base_url),
-            }
-        }
-        Kind::AuthorizationCode(_) => NewGrant::NotYet(GrantKind::AuthorizationCode),
-        Kind::DeviceCode(_) => NewGrant::NotYet(GrantKind::DeviceCode),
-        Kind::Password(_) => NewGrant::NotYet(GrantKind::Password),
-        Kind::Otp(_) => NewGrant::NotYet(GrantKind::Otp),
-        Kind::JwtBearer(_) => NewGrant::NotYet(GrantKind::JwtBearer),
-        Kind::TokenExchange(_) => NewGrant::NotYet(GrantKind::TokenExchange),
-    })
-}
-
-fn given_text(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+pub fn client_secret(given: Option<api::ClientSecretInput>) -> Result<Option<NewSecret>, Problem> {
+    given.map(credentials::new_secret).transpose()
 }
 
 /// How long the caller waits, from its `grpc-timeout` header: up to 8 digits and a unit.

@@ -118,14 +118,18 @@ fn kind_of(resource: &str) -> &'static str {
 }
 
 /// The gRPC status of every reason, as `error_reason.proto` documents it.
+#[expect(clippy::too_many_lines, reason = "a table of reasons")]
 pub const fn status_of(reason: ErrorReason) -> Code {
     use ErrorReason as R;
     match reason {
         R::Unauthenticated => Code::Unauthenticated,
         R::PermissionDenied => Code::PermissionDenied,
-        R::CallerThrottled | R::LimitReached | R::WatcherTooSlow | R::StoreFull | R::Overloaded => {
-            Code::ResourceExhausted
-        }
+        R::CallerThrottled
+        | R::TenantBusy
+        | R::LimitReached
+        | R::WatcherTooSlow
+        | R::StoreFull
+        | R::Overloaded => Code::ResourceExhausted,
         R::InvalidArgument => Code::InvalidArgument,
         R::MethodNotImplemented => Code::Unimplemented,
         R::ProviderNotFound
@@ -143,6 +147,8 @@ pub const fn status_of(reason: ErrorReason) -> Code {
         | R::ClientInUse
         | R::LastSecret
         | R::TooManySecrets
+        | R::SecretRotationNotSupported
+        | R::SecretRotationFailed
         | R::ConnectionPending
         | R::NeedsReauthorization
         | R::ConnectionDisabled
@@ -168,7 +174,9 @@ pub const fn status_of(reason: ErrorReason) -> Code {
         | R::RecordTooNew
         | R::KeyRotationInProgress
         | R::KeyVersionInUse
-        | R::KeyVersionActive => Code::FailedPrecondition,
+        | R::KeyVersionActive
+        | R::NotRenewable
+        | R::TokenBound => Code::FailedPrecondition,
         R::MinLifetimeUnavailable
         | R::RefreshHeld
         | R::RefreshInProgress
@@ -180,6 +188,7 @@ pub const fn status_of(reason: ErrorReason) -> Code {
         | R::StoreUnavailable
         | R::KeyUnavailable
         | R::AuditUnavailable
+        | R::IdentityUnavailable
         | R::NotReady
         | R::ShuttingDown => Code::Unavailable,
         R::RecordBroken | R::RecordRolledBack => Code::DataLoss,

@@ -1,14 +1,22 @@
-//! `bursar.v1.ProviderService`: the profiles, read-only.
+//! `bursar.v1.ProviderService`: the profiles, read-only, and a look at their servers.
 
 use super::{
+    errors,
     filter::{Fields, Filter, Type, Value},
     from_proto as from,
+    guard::Guard,
     problem::Problem,
     to_proto as to,
 };
 use crate::{
+    access::{Action, Target},
     api::{self, ErrorReason, provider_service_server::ProviderService},
-    domain::{names::ProviderName, profile::Profile},
+    broker::admin::{Admin, Shown},
+    domain::{
+        finding::{Finding, Level},
+        names::{ClientName, ProviderName},
+        profile::Profile,
+    },
     provider::catalogue::Catalogue,
     store::Key,
 };
@@ -16,7 +24,9 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 pub struct Providers {
+    pub guard: Arc<Guard>,
     pub catalogue: Arc<Catalogue>,
+    pub admin: Arc<Admin>,
 }
 
 const FIELDS: Fields = &[("dialect", Type::Text), ("display_name", Type::Text), ("issuer", Type::Text)];
@@ -25,7 +35,7 @@ fn field(p: &Profile, path: &str) -> Value {
     match path {
         "dialect" => Value::Text(p.dialect.word().to_owned()),
         "display_name" => Value::Text(p.display_name.clone()),
-        "issuer" => p.issuer.as_ref().map_or(Value::Unset, |url| Value::Text(url.to_string())),
+        "issuer" => p.issuer.as_ref().map_or(Value::Unset, |issuer| Value::Text(issuer.as_str().to_owned())),
         _ => Value::Unset,
     }
 }
@@ -36,7 +46,9 @@ impl ProviderService for Providers {
         &self,
         request: Request<api::GetProviderRequest>,
     ) -> Result<Response<api::Provider>, Status> {
+        let call = self.guard.call(&request)?;
         let name: ProviderName = from::name("name", &request.into_inner().name)?;
+        drop(self.guard.permit(&call, name.clone())?);
         if let Some(profile) = self.catalogue.get(&name) {
             Ok(Response::new(to::provider(&profile)))
         } else {
@@ -49,15 +61,19 @@ impl ProviderService for Providers {
         &self,
         request: Request<api::ListProvidersRequest>,
     ) -> Result<Response<api::ListProvidersResponse>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let filter = Filter::parse(&request.filter, FIELDS)?;
         let after = from::page_token(&request.page_token)?;
         let limit = from::page_size(request.page_size)?;
+        drop(self.guard.permit(&call, Target::Deployment)?);
+        let sight = self.guard.sight(&call, Action::GetProvider);
         let mut found: Vec<_> = self
             .catalogue
             .iter()
             .filter(|profile| after.as_ref().is_none_or(|key| profile.name.0.as_str() > key.as_str()))
             .filter(|profile| filter.matches(|path| field(profile, path)))
+            .filter(|profile| sight.shows(&profile.name.clone().into()) == Shown::Yes)
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         let more = found.len() > limit;
@@ -68,4 +84,34 @@ impl ProviderService for Providers {
             next_page_token: from::to_page_token(next.as_ref()),
         }))
     }
+
+    async fn check_provider(
+        &self,
+        request: Request<api::CheckProviderRequest>,
+    ) -> Result<Response<api::CheckProviderResponse>, Status> {
+        let call = self.guard.call(&request)?;
+        let request = request.into_inner();
+        let name: ProviderName = from::name("name", &request.name)?;
+        let client: Option<ClientName> = match request.client.as_str() {
+            "" => None,
+            given => Some(from::name("client", given)?),
+        };
+        drop(self.guard.permit(&call, name.clone())?);
+        if let Some(client) = &client {
+            drop(self.guard.use_of_client(&call, client, &call.asked()).await?);
+        }
+        let found = self.admin.check_provider(&name, client.as_ref()).await;
+        let findings = found.map_err(|err| errors::admin(&name, err))?.into_iter().map(finding).collect();
+        Ok(Response::new(api::CheckProviderResponse { findings }))
+    }
+}
+
+fn finding(found: Finding) -> api::Finding {
+    use api::finding::Level as L;
+    let level = match found.level {
+        Level::Ok => L::Ok,
+        Level::Warn => L::Warn,
+        Level::Fail => L::Fail,
+    };
+    api::Finding { level: level.into(), subject: found.subject, text: found.text, mend: found.mend }
 }

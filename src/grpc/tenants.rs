@@ -4,15 +4,21 @@ use super::{
     errors,
     filter::{Fields, Filter, Type, Value},
     from_proto as from,
+    guard::Guard,
     problem::Problem,
-    to_proto as to, unimplemented,
+    to_proto as to,
 };
 use crate::{
+    access::{Action, Target},
     api::{self, tenant_service_server::TenantService},
-    broker::admin::{Admin, AdminError, Listing, new_id, tenants::TenantPatch},
+    broker::admin::{
+        Admin, AdminError, Listing, new_id,
+        tenants::{Deleting, TenantPatch},
+    },
     domain::{
         client::Tenant,
         labels::LabelPatch,
+        lifecycle::Moment,
         names::{Id, TenantName},
     },
 };
@@ -20,6 +26,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 pub struct Tenants {
+    pub guard: Arc<Guard>,
     pub admin: Arc<Admin>,
 }
 
@@ -38,12 +45,32 @@ fn field(t: &Tenant, path: &str) -> Value {
     }
 }
 
+impl Tenants {
+    fn now(&self) -> Moment {
+        self.admin.ledger.now()
+    }
+
+    /// What takes several writes is finished when its caller leaves.
+    async fn finished<F>(
+        &self,
+        name: TenantName,
+        etag: String,
+        work: impl FnOnce(Arc<Admin>, TenantName, String) -> F,
+    ) -> Result<Tenant, AdminError>
+    where
+        F: Future<Output = Result<Tenant, AdminError>> + Send + 'static,
+    {
+        self.admin.refresher.finished(work(self.admin.clone(), name, etag)).await?
+    }
+}
+
 #[tonic::async_trait]
 impl TenantService for Tenants {
     async fn create_tenant(
         &self,
         request: Request<api::CreateTenantRequest>,
     ) -> Result<Response<api::Tenant>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let id: Id = match request.tenant_id.as_str() {
             "" => new_id(self.admin.clock.now().uuid()),
@@ -55,35 +82,49 @@ impl TenantService for Tenants {
             display_name: Some(from::display_name("tenant.display_name", given.display_name)?),
             labels: Some(LabelPatch::Replace(from::labels("tenant.labels", given.labels)?)),
         };
+        drop(self.guard.change(&call, name.clone()).await?);
         let created = self.admin.create_tenant(name.clone(), patch).await;
-        created.map(|made| Response::new(to::tenant(&made))).map_err(|err| errors::admin(&name, err))
+        created
+            .map(|made| Response::new(to::tenant(&made, self.now())))
+            .map_err(|err| errors::admin(&name, err))
     }
 
     async fn get_tenant(
         &self,
         request: Request<api::GetTenantRequest>,
     ) -> Result<Response<api::Tenant>, Status> {
+        let call = self.guard.call(&request)?;
         let name: TenantName = from::name("name", &request.into_inner().name)?;
-        let found = self.admin.tenant(&name).await.map_err(|err| errors::admin(&name, err))?;
-        Ok(Response::new(to::tenant(&found.record)))
+        drop(self.guard.permit(&call, name.clone())?);
+        let found = self.admin.tenant_even_deleted(&name).await.map_err(|err| errors::admin(&name, err))?;
+        Ok(Response::new(to::tenant(&found.record, self.now())))
     }
 
     async fn list_tenants(
         &self,
         request: Request<api::ListTenantsRequest>,
     ) -> Result<Response<api::ListTenantsResponse>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let filter = Filter::parse(&request.filter, FIELDS)?;
+        let (token, limit) = (from::sealed_page(&request.page_token)?, from::page_size(request.page_size)?);
+        drop(self.guard.permit(&call, Target::Deployment)?);
+        let (list, failed) = (call.list("tenants"), |err| errors::admin(&"tenants", err));
         let listing = Listing {
             owner: None,
-            after: from::page_token(&request.page_token)?,
-            limit: from::page_size(request.page_size)?,
-            keep: &|tenant: &Tenant| filter.matches(|path| field(tenant, path)),
+            after: self.admin.from_page_token(&list, &token).await.map_err(failed)?,
+            limit,
+            keep: &|tenant: &Tenant| {
+                (request.show_deleted || tenant.deletion.is_none())
+                    && filter.matches(|path| field(tenant, path))
+            },
+            sight: &self.guard.sight(&call, Action::GetTenant),
         };
-        let page = self.admin.tenants(listing).await.map_err(|err| errors::admin(&"tenants", err))?;
+        let page = self.admin.tenants(listing).await.map_err(failed)?;
+        let next = self.admin.to_page_token(&list, page.next.as_ref()).await.map_err(failed)?;
         Ok(Response::new(api::ListTenantsResponse {
-            tenants: page.items.iter().map(|loaded| to::tenant(&loaded.record)).collect(),
-            next_page_token: from::to_page_token(page.next.as_ref()),
+            tenants: page.items.iter().map(|loaded| to::tenant(&loaded.record, self.now())).collect(),
+            next_page_token: from::to_sealed_page(&next),
         }))
     }
 
@@ -91,6 +132,7 @@ impl TenantService for Tenants {
         &self,
         request: Request<api::UpdateTenantRequest>,
     ) -> Result<Response<api::Tenant>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let given = request.tenant.ok_or_else(|| Problem::field("tenant", "is required"))?;
         let name: TenantName = from::name("tenant.name", &given.name)?;
@@ -100,25 +142,29 @@ impl TenantService for Tenants {
             display_name: mask.take("display_name", display_name, |text| !text.is_empty()),
             labels: from::label_patch("tenant.labels", &mask, given.labels)?,
         };
+        drop(self.guard.change(&call, name.clone()).await?);
         let updated = self.admin.update_tenant(&name, &given.etag, &patch).await;
-        updated.map(|changed| Response::new(to::tenant(&changed))).map_err(|err| errors::admin(&name, err))
+        updated
+            .map(|changed| Response::new(to::tenant(&changed, self.now())))
+            .map_err(|err| errors::admin(&name, err))
     }
 
-    /// An empty tenant goes at once; deleting what is in it along with it comes with the undo window.
     async fn delete_tenant(
         &self,
         request: Request<api::DeleteTenantRequest>,
     ) -> Result<Response<api::Tenant>, Status> {
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let name: TenantName = from::name("name", &request.name)?;
-        if request.force {
-            return Err(unimplemented("DeleteTenant with force"));
-        }
-        match self.admin.delete_tenant(&name, &request.etag).await {
-            Ok(deleted) => {
-                let now = Some(to::timestamp(self.admin.clock.now()));
-                Ok(Response::new(api::Tenant { delete_time: now, purge_time: now, ..to::tenant(&deleted) }))
-            }
+        drop(self.guard.change(&call, name.clone()).await?);
+        let what = if request.force { Deleting::Everything } else { Deleting::IfEmpty };
+        match self
+            .finished(name.clone(), request.etag, move |admin, name, etag| async move {
+                admin.delete_tenant(&name, &etag, what).await
+            })
+            .await
+        {
+            Ok(deleted) => Ok(Response::new(to::tenant(&deleted, self.now()))),
             Err(AdminError::NotFound { .. }) if request.allow_missing => {
                 Ok(Response::new(api::Tenant { name: name.to_string(), ..Default::default() }))
             }
@@ -128,8 +174,18 @@ impl TenantService for Tenants {
 
     async fn undelete_tenant(
         &self,
-        _: Request<api::UndeleteTenantRequest>,
+        request: Request<api::UndeleteTenantRequest>,
     ) -> Result<Response<api::Tenant>, Status> {
-        Err(unimplemented("UndeleteTenant"))
+        let call = self.guard.call(&request)?;
+        let request = request.into_inner();
+        let name: TenantName = from::name("name", &request.name)?;
+        drop(self.guard.change(&call, name.clone()).await?);
+        let restored = self
+            .finished(name.clone(), request.etag, |admin, name, etag| async move {
+                admin.undelete_tenant(&name, &etag).await
+            })
+            .await;
+        let restored = restored.map_err(|err| errors::admin(&name, err))?;
+        Ok(Response::new(to::tenant(&restored, self.now())))
     }
 }

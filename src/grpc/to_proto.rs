@@ -1,19 +1,34 @@
 //! Plain data into answers. Secrets have no way out through here but one: the access token of a release.
 
-use super::errors::says;
+mod clients;
+mod keys;
+mod provider;
+
+pub use clients::client;
+pub use keys::key_chain;
+
+use super::errors::{fault, says};
 use crate::{
     api,
     audit::Released,
-    broker::{Handed, admin::etag},
+    broker::{
+        Handed,
+        admin::{
+            consent::{NextStep, Started},
+            etag,
+        },
+    },
     clock::Timestamp,
     domain::{
-        client::{Client, Environment, StoredSecret, Tenant},
+        authorization::{Authorization, Stage},
+        client::Tenant,
         connection::{Connection, LastFailure, Narrowing, Principal, PrincipalKind, State, StateReason},
         failure::{Class, Reason},
         lifecycle::{Degraded, Moment},
-        profile::{ClientAuth, GrantKind, Overlap, Profile, RefreshExpiry, Reuse, Revocation, Rotation},
+        profile::{ClientAuth, GrantKind},
     },
 };
+pub use provider::provider;
 use std::time::Duration;
 
 pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
@@ -39,16 +54,23 @@ fn here(at: Timestamp, now: Moment) -> Timestamp {
     now.here.plus(now.store.until(at))
 }
 
+/// Only what lasts is refreshed; the rest is looked at once more when it has run out.
+fn next_refresh(c: &Connection, now: Moment) -> Option<prost_types::Timestamp> {
+    some_timestamp(c.due.filter(|_| c.lasts()).map(|due| here(due, now)))
+}
+
 pub fn token(handed: Handed, now: Moment) -> api::Token {
     let record = &handed.connection.record;
+    let bound_to = record.token.as_ref().and_then(|token| token.bound_to.as_ref());
     let degraded = degraded(handed.degraded, record.last_failure.as_ref());
     api::Token {
-        token_type: "Bearer".into(),
+        token_type: bound_to.map_or("Bearer", |_| "DPoP").into(),
+        dpop_jkt: bound_to.cloned().unwrap_or_default(),
         expire_time: some_timestamp(record.token.as_ref().map(|token| token.expires_at)),
         scopes: record.scopes.clone(),
         api_base_url: record.api_base_url.clone().unwrap_or_default(),
         generation: record.token.as_ref().map_or(record.generation, |token| token.generation),
-        next_refresh_time: some_timestamp(record.due.map(|due| here(due, now))),
+        next_refresh_time: next_refresh(record, now),
         degraded_reason: degraded.into(),
         principal: record.principal.as_ref().map(principal),
         access_token: Released::into_token(handed.released).0.expose().to_owned(),
@@ -89,6 +111,7 @@ pub fn connection(c: &Connection, now: Moment) -> api::Connection {
         principal: c.principal.as_ref().map(principal),
         scopes: c.scopes.clone(),
         requested_scopes: c.requested_scopes.clone(),
+        requested_resources: c.requested_resources.clone(),
         api_base_url: c.api_base_url.clone().unwrap_or_default(),
         scope_narrowing: match c.narrowing {
             Narrowing::Refuse => api::connection::ScopeNarrowing::Strict,
@@ -100,7 +123,7 @@ pub fn connection(c: &Connection, now: Moment) -> api::Connection {
         refresh_token_expire_time: some_timestamp(c.refresh_expires_at),
         access_token_expire_time: some_timestamp(c.token.as_ref().map(|token| token.expires_at)),
         generation: c.generation,
-        next_refresh_time: some_timestamp(c.due.map(|due| here(due, now))),
+        next_refresh_time: next_refresh(c, now),
         last_success_time: some_timestamp(c.last_success_at),
         last_failure: c.last_failure.as_ref().map(|failure| api::Failure {
             time: Some(timestamp(failure.at)),
@@ -110,6 +133,45 @@ pub fn connection(c: &Connection, now: Moment) -> api::Connection {
             attempts_since_success: c.failures,
         }),
         labels: c.labels.clone(),
+        authorization: c.authorization.as_deref().map(|ours| authorization(ours, now)),
+        dpop_jkt: c.dpop.as_ref().map(|key| key.thumbprint.clone()).unwrap_or_default(),
+    }
+}
+
+pub fn started(started: Started, now: Moment) -> api::StartAuthorizationResponse {
+    use api::start_authorization_response::NextStep as Next;
+    let next = match started.next {
+        NextStep::Open { url, redirect_uri } => {
+            Next::AuthorizationCode(api::AuthorizationCodePrompt { authorization_url: url, redirect_uri })
+        }
+        NextStep::Show { verification_uri, verification_uri_complete, user_code } => {
+            let verification_uri_complete = verification_uri_complete.unwrap_or_default();
+            Next::DeviceCode(api::DeviceCodePrompt { verification_uri, verification_uri_complete, user_code })
+        }
+        NextStep::AskForPassword { sent_to } => Next::Otp(api::OtpPrompt { sent_to }),
+    };
+    api::StartAuthorizationResponse {
+        expire_time: Some(timestamp(here(started.expires_at, now))),
+        next_step: Some(next),
+    }
+}
+
+fn authorization(a: &Authorization, now: Moment) -> api::Authorization {
+    use api::authorization::State as S;
+    let state = match a.stage {
+        Stage::Open | Stage::Taken => S::UnderWay,
+        Stage::Succeeded => S::Granted,
+        Stage::Denied => S::Denied,
+        Stage::Expired => S::Expired,
+        Stage::Failed => S::Failed,
+    };
+    api::Authorization {
+        state: state.into(),
+        grant_type: grant_kind(a.way.grant()).into(),
+        start_time: Some(timestamp(a.started_at)),
+        expire_time: Some(timestamp(here(a.expires_at, now))),
+        reason: a.fault.map_or(api::ErrorReason::Unspecified, fault).into(),
+        provider_code: a.code.clone().unwrap_or_default(),
     }
 }
 
@@ -147,6 +209,10 @@ fn state_reason(why: &StateReason) -> api::StateReason {
         Reason::BootstrapLost => R::BootstrapLost,
         Reason::DisabledByOperator => R::DisabledByOperator,
         Reason::RevokedByOperator => R::RevokedByOperator,
+        Reason::AwaitingAuthorization => R::AwaitingAuthorization,
+        Reason::AuthorizationExpired => R::AuthorizationExpired,
+        Reason::AuthorizationDenied => R::AuthorizationDenied,
+        Reason::AuthorizationFailed => R::AuthorizationFailed,
     };
     api::StateReason {
         reason: reason.into(),
@@ -184,6 +250,7 @@ const fn grant_kind(grant: GrantKind) -> api::GrantType {
         GrantKind::CompanyRequestToken => G::CompanyRequestToken,
         GrantKind::JwtBearer => G::JwtBearer,
         GrantKind::TokenExchange => G::TokenExchange,
+        GrantKind::SamlBearer => G::SamlBearer,
     }
 }
 
@@ -200,49 +267,7 @@ const fn client_auth(auth: ClientAuth) -> api::ClientAuthMethod {
     }
 }
 
-pub fn client(c: &Client, now: Moment) -> api::Client {
-    api::Client {
-        name: c.name.to_string(),
-        uid: c.uid.to_string(),
-        etag: etag(c.uid, c.revision),
-        create_time: Some(timestamp(c.created_at)),
-        update_time: Some(timestamp(c.updated_at)),
-        provider: c.provider.to_string(),
-        client_id: c.client_id.clone(),
-        auth_method: client_auth(c.auth).into(),
-        allowed_grants: c.allowed_grants.iter().map(|grant| grant_kind(*grant).into()).collect(),
-        allowed_scopes: c.allowed_scopes.clone(),
-        environment: match c.environment {
-            Environment::Sandbox => api::Environment::Sandbox,
-            Environment::Production => api::Environment::Production,
-        }
-        .into(),
-        secrets: c.secrets.iter().map(secret).collect(),
-        hold: c.held(now.store).map(|hold| api::ClientHold {
-            until: Some(timestamp(here(hold.until, now))),
-            // Why exactly is in the provider's code.
-            reason: api::client_hold::Reason::Unspecified.into(),
-            provider_code: hold.code.clone().unwrap_or_default(),
-            correlation_id: hold.correlation_id.clone().unwrap_or_default(),
-            time: Some(timestamp(hold.at)),
-        }),
-    }
-}
-
-fn secret(secret: &StoredSecret) -> api::ClientSecret {
-    use api::client_secret::{Kind, State};
-    let state = if secret.retired_at.is_some() { State::Retired } else { State::Active };
-    api::ClientSecret {
-        id: secret.id.to_string(),
-        kind: Kind::SharedSecret.into(),
-        state: state.into(),
-        create_time: Some(timestamp(secret.created_at)),
-        last_used_time: None,
-        expire_time: None,
-    }
-}
-
-pub fn tenant(t: &Tenant) -> api::Tenant {
+pub fn tenant(t: &Tenant, now: Moment) -> api::Tenant {
     api::Tenant {
         name: t.name.to_string(),
         uid: t.uid.to_string(),
@@ -251,75 +276,7 @@ pub fn tenant(t: &Tenant) -> api::Tenant {
         labels: t.labels.clone(),
         create_time: Some(timestamp(t.created_at)),
         update_time: Some(timestamp(t.updated_at)),
-        delete_time: None,
-        purge_time: None,
-    }
-}
-
-pub fn provider(p: &Profile) -> api::Provider {
-    use api::provider as w;
-    let text = |url: Option<&url::Url>| url.map(ToString::to_string).unwrap_or_default();
-    api::Provider {
-        name: p.name.to_string(),
-        display_name: p.display_name.clone(),
-        issuer: text(p.issuer.as_ref()),
-        token_endpoint: text(p.token_endpoint.as_ref()),
-        endpoints: Some(api::Endpoints {
-            revocation: text(p.revocation_endpoint.as_ref()),
-            ..api::Endpoints::default()
-        }),
-        dialect: p.dialect.word().to_owned(),
-        rotation: match p.rotation {
-            Rotation::Never => w::Rotation::Never,
-            Rotation::Always => w::Rotation::Always,
-            Rotation::Sometimes => w::Rotation::Sometimes,
-            Rotation::Unknown => w::Rotation::Unknown,
-        }
-        .into(),
-        reuse: match p.reuse {
-            Reuse::Ignore => w::Reuse::Ignore,
-            Reuse::Reject => w::Reuse::Reject,
-            Reuse::RevokeFamily => w::Reuse::RevokeFamily,
-            Reuse::Unknown => w::Reuse::Unknown,
-        }
-        .into(),
-        overlap: match p.overlap {
-            Overlap::OldAccessTokenSurvives => w::Overlap::OldAccessTokenSurvives,
-            Overlap::Dies => w::Overlap::OldAccessTokenDies,
-        }
-        .into(),
-        grace: Some(duration(p.grace)),
-        lifetimes: Some(api::Lifetimes {
-            access_token: p.lifetimes.access_default.map(duration),
-            refresh_token_idle: p.lifetimes.refresh_idle.map(duration),
-            refresh_token_absolute: p.lifetimes.refresh_absolute.map(duration),
-        }),
-        refresh_expiry: match p.refresh_expiry {
-            RefreshExpiry::None => w::RefreshExpiry::None,
-            RefreshExpiry::Relative => w::RefreshExpiry::Relative,
-            RefreshExpiry::Epoch => w::RefreshExpiry::Epoch,
-        }
-        .into(),
-        client_auth_methods: p.client_auth.iter().map(|auth| client_auth(*auth).into()).collect(),
-        grants: p.grants.iter().map(|grant| grant_kind(*grant).into()).collect(),
-        allowed_hosts: p.hosts.iter().map(|host| host.0.clone()).collect(),
-        data_centers: p
-            .data_centers
-            .iter()
-            .map(|(id, url)| api::DataCenter {
-                id: id.clone(),
-                api_base_url: url.as_str().trim_end_matches('/').to_owned(),
-                environment: api::Environment::Unspecified.into(),
-            })
-            .collect(),
-        revocation: match p.revocation {
-            Revocation::None => w::Revocation::None,
-            Revocation::Rfc7009 => w::Revocation::Rfc7009,
-            Revocation::ConcurDelete => w::Revocation::DeleteConnections,
-        }
-        .into(),
-        exchange_timeout: Some(duration(p.exchange_timeout)),
-        narrows_scopes: false,
-        source_notes: p.sources.join("\n"),
+        delete_time: some_timestamp(t.deletion.map(|deletion| deletion.deleted_at)),
+        purge_time: some_timestamp(t.deletion.map(|deletion| here(deletion.purge_at, now))),
     }
 }

@@ -1,10 +1,15 @@
 //! `bursar.v1.TokenService`: what internal services call.
 
-use super::{Unimplemented, errors, from_proto as from, to_proto as to, unimplemented};
+use super::{
+    Unimplemented, errors, from_proto as from,
+    guard::{Guard, Unreadable},
+    to_proto as to, unimplemented,
+};
 use crate::{
-    access::{Access, Caller},
+    access::Asked,
     api::{self, ErrorReason, token_service_server::TokenService},
-    broker::{Broker, Wish},
+    broker::{Broker, GetTokenError, Possession, Wish},
+    clock::Timestamp,
     domain::names::ConnectionName,
     grpc::problem::Problem,
 };
@@ -14,9 +19,26 @@ use tonic::{Request, Response, Status};
 
 pub struct Tokens {
     pub broker: Arc<Broker>,
-    pub access: Arc<Access>,
+    pub guard: Arc<Guard>,
     /// Longest that a call may take.
     pub longest: Duration,
+}
+
+impl Tokens {
+    /// The answer of a method that is not there yet. What is missing is missing all the same: else what is hidden would
+    /// show by its difference.
+    async fn not_yet<T>(&self, request: &Request<T>, name: &str, method: &str) -> Result<Status, Status> {
+        let call = self.guard.call(request)?;
+        let name: ConnectionName = from::name("name", name)?;
+        drop(self.guard.connection(&call, &name).await?);
+        let met = self.guard.knowing.meet(&name).await.map_err(|err| errors::get_token(&name, err))?;
+        let missing = || errors::get_token(&name, GetTokenError::NotFound);
+        Ok(met.map_or_else(missing, |_| unimplemented(method)))
+    }
+}
+
+fn possession(proof: String, at: Timestamp) -> Option<Possession> {
+    (!proof.is_empty()).then_some(Possession { proof, at })
 }
 
 #[tonic::async_trait]
@@ -29,6 +51,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<api::Token>, Status> {
         let left = from::deadline(request.metadata()).map_or(self.longest, |left| left.min(self.longest));
         let deadline = Some(Instant::now() + left);
+        let call = self.guard.call(&request)?;
         let request = request.into_inner();
         let name: ConnectionName = from::name("name", &request.name)?;
         if !request.audience.is_empty() {
@@ -39,30 +62,31 @@ impl TokenService for Tokens {
             min_lifetime: from::min_lifetime(request.min_lifetime)?,
             scopes: from::scopes("scopes", request.scopes)?,
             deadline,
+            proof: possession(request.dpop_proof, self.broker.clock.now()),
+            seat: call.seat.clone(),
         };
-        let permit = self.access.permit(Caller::Local, name).map_err(|_| {
-            Status::from(Problem::new(
-                ErrorReason::PermissionDenied,
-                "the caller may not use this connection",
-            ))
-        })?;
+        let asked = Asked { scopes: wish.scopes.clone(), ..call.asked() };
+        let permit = self.guard.connection_for(&call, &name, &asked, Unreadable::Fails).await?;
         match self.broker.get_token(&permit, &wish).await {
-            Ok(handed) => Ok(Response::new(to::token(handed, self.broker.ledger.now()))),
-            Err(err) => Err(errors::get_token(permit.connection(), err)),
+            Ok(handed) => {
+                self.guard.still(&call, &permit, &handed.connection, &asked).await?;
+                Ok(Response::new(to::token(handed, self.broker.ledger.now())))
+            }
+            Err(err) => Err(errors::get_token(permit.on(), err)),
         }
     }
 
     async fn watch_token(
         &self,
-        _: Request<api::WatchTokenRequest>,
+        request: Request<api::WatchTokenRequest>,
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
-        Err(unimplemented("WatchToken"))
+        Err(self.not_yet(&request, &request.get_ref().name, "WatchToken").await?)
     }
 
     async fn report_rejected_token(
         &self,
-        _: Request<api::ReportRejectedTokenRequest>,
+        request: Request<api::ReportRejectedTokenRequest>,
     ) -> Result<Response<api::ReportRejectedTokenResponse>, Status> {
-        Err(unimplemented("ReportRejectedToken"))
+        Err(self.not_yet(&request, &request.get_ref().name, "ReportRejectedToken").await?)
     }
 }

@@ -3,14 +3,15 @@
 
 mod fields;
 
-use super::{Answer, Exchange, Issued, egress::Reply, jwt};
+use super::{Answer, Binding, Exchange, Issued, dpop, echo::Credentials, jwt};
 use crate::{
     clock::Timestamp,
     domain::{
-        failure::{Body, Evidence, Failure, Refusal, Trouble, Unusable, classify, harmless},
-        profile::{MissingTokenType, Profile, RefreshExpiry, ScopeSeparator},
+        failure::{Body, Evidence, Failure, Refusal, Trouble, Unusable, Words, classify, harmless},
+        profile::{MissingTokenType, Offer, Profile, Quirks, RefreshExpiry, ScopeSeparator},
         token::{AccessToken, RefreshToken, Secret},
     },
+    egress::{Reply, imf_fixdate},
 };
 pub(super) use fields::{Fields, Given};
 use http::{HeaderMap, header};
@@ -31,30 +32,49 @@ const CORRELATION_HEADERS: [&str; 5] =
     ["concur-correlationid", "correlationid", "x-correlation-id", "x-request-id", "request-id"];
 const CORRELATION_FIELDS: [&str; 2] = ["concur-correlationid", "correlation_id"];
 
+/// The server's own code, unless the profile says otherwise.
+const CODE_FIELD: &str = "code";
+
 /// An answer, taken apart.
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) fields: Option<Fields>,
     pub(super) correlation_id: Option<String>,
     pub(super) location: Option<String>,
+    /// What the server wants in the next proof (RFC 9449 §8).
+    pub(super) dpop_nonce: Option<String>,
     retry_after: Option<Duration>,
+    /// The member that holds the server's own code.
+    code_field: String,
     /// What is wrong with the body, if there are no fields.
     trouble: Trouble,
+    words: Words,
 }
 
 impl Response {
-    pub(super) fn read(reply: &Reply, now: Timestamp) -> Self {
+    /// `credentials` are those of the request: words that repeat them, or what the answer gives, are not shown.
+    pub(super) fn read(reply: &Reply, quirks: &Quirks, mut credentials: Credentials, now: Timestamp) -> Self {
         let fields = Fields::read(&reply.body);
+        if let Some(fields) = &fields {
+            credentials.given(|name| fields.text(name));
+        }
         let says_json =
             text(&reply.headers, header::CONTENT_TYPE.as_str()).is_none_or(|t| t.contains("json"));
         let header = CORRELATION_HEADERS.iter().find_map(|name| text(&reply.headers, name));
         let field = || CORRELATION_FIELDS.iter().find_map(|name| fields.as_ref()?.text(name));
+        let code_field = quirks.code_field.clone().unwrap_or_else(|| CODE_FIELD.to_owned());
+        let code = fields.as_ref().and_then(|fields| code(fields, &code_field));
+        let error = fields.as_ref().and_then(Fields::error);
+        let echo = [code.as_deref(), error].into_iter().flatten().any(|word| credentials.shown_by(word));
         Self {
             status: reply.status,
-            correlation_id: header.or_else(field).and_then(harmless),
+            correlation_id: header.or_else(field).filter(|id| !credentials.shown_by(id)).and_then(harmless),
+            words: if echo { Words::Withheld } else { Words::Shown },
+            dpop_nonce: text(&reply.headers, dpop::NONCE_HEADER.as_str()).and_then(dpop::nonce),
             location: text(&reply.headers, header::LOCATION.as_str()).map(str::to_owned),
             retry_after: text(&reply.headers, header::RETRY_AFTER.as_str())
                 .and_then(|wait| retry_after(wait, now)),
+            code_field,
             trouble: if says_json { Trouble::NotJson } else { Trouble::ContentType },
             fields,
         }
@@ -66,21 +86,25 @@ impl Response {
         match (self.status, self.fields) {
             (200..=299, None) => Err(Evidence::Unreadable { status: self.status, trouble: self.trouble }),
             // Some servers refuse with 200. A refresh token in such an answer is kept all the same.
-            (200..=299, Some(fields)) if refusal.error.is_none() || fields.has_token() => Ok(fields),
+            (200..=299, Some(fields)) if refusal.error.is_none() || fields.has_token() => {
+                Ok(fields.withhold(self.words))
+            }
+            // An interim status is no answer: what became of the request is open.
+            (0..=199, _) => Err(Evidence::Unreadable { status: self.status, trouble: Trouble::Other }),
             (300..=399, _) => Err(Evidence::Redirected { status: self.status }),
             (_, _) => Err(Evidence::Refused(refusal)),
         }
     }
 
-    /// The server's own code: a number or a word in `code`.
+    /// RFC 9449 §8.
+    pub(super) fn wants_nonce(&self) -> bool {
+        matches!(self.status, 400 | 401)
+            && self.fields.as_ref().and_then(Fields::error) == Some(dpop::NONCE_WANTED)
+    }
+
+    /// The server's own code: a number or a word, or the first of several.
     pub(super) fn code(&self) -> Option<String> {
-        match self.fields.as_ref()?.get("code")? {
-            Value::Number(number) => {
-                Some(number.as_f64().map_or_else(|| number.to_string(), |code| code.to_string()))
-            }
-            Value::String(word) => Some(word.trim().to_owned()).filter(|word| !word.is_empty()),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        }
+        code(self.fields.as_ref()?, &self.code_field)
     }
 
     pub(super) fn refusal(&self) -> Refusal {
@@ -90,7 +114,25 @@ impl Response {
             code: self.code(),
             retry_after: self.retry_after,
             body: if self.fields.is_some() { Body::Json } else { Body::Other },
+            words: self.words,
         }
+    }
+}
+
+fn code(fields: &Fields, field: &str) -> Option<String> {
+    match fields.get(field)? {
+        Value::Array(several) => several.first().and_then(code_of),
+        one => code_of(one),
+    }
+}
+
+fn code_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => {
+            Some(number.as_f64().map_or_else(|| number.to_string(), |code| code.to_string()))
+        }
+        Value::String(word) => Some(word.trim().to_owned()).filter(|word| !word.is_empty()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -102,12 +144,17 @@ pub(super) fn judged(
     correlation_id: Option<String>,
 ) -> Answer {
     let profile = exchange.profile;
+    if let Some(member) = &profile.quirks.nested_in {
+        fields.lift(member);
+    }
     let scopes = scopes(&fields, profile.quirks.scope_separator);
     let access = issued(exchange, &mut fields, sent_at, scopes.as_deref());
+    let identity = fields.text("id_token").and_then(jwt::peek).map(|claims| claims.identity());
     let refused = fields.error().map(|error| Refusal {
         status: 200,
         error: Some(error.to_owned()),
         body: Body::Json,
+        words: fields.words(),
         ..Refusal::default()
     });
     let access = match refused {
@@ -121,6 +168,7 @@ pub(super) fn judged(
         scopes,
         api_base_url: None,
         principal: None,
+        identity,
         correlation_id,
     }
 }
@@ -141,7 +189,7 @@ fn issued(
     if fields.repeated() {
         return Err(Unusable::RepeatedField);
     }
-    token_type(exchange.profile, fields)?;
+    let binding = token_type(exchange, fields)?;
     // RFC 6749 appendix A.12; anything else could break out of a header.
     if !token.expose().bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(Unusable::NoAccessToken);
@@ -150,13 +198,23 @@ fn issued(
     if exceeds(scopes, exchange) {
         return Err(Unusable::WiderScope);
     }
-    Ok(Issued { access_token: AccessToken(token), issued_at: sent_at, expires_at })
+    Ok(Issued { access_token: AccessToken(token), issued_at: sent_at, expires_at, binding })
 }
 
-fn token_type(profile: &Profile, fields: &Fields) -> Result<(), Unusable> {
+fn token_type(exchange: &Exchange<'_>, fields: &Fields) -> Result<Binding, Unusable> {
+    let profile = exchange.profile;
+    let bearer = || match profile.dpop {
+        Offer::Never | Offer::Offered => Ok(Binding::Bearer),
+        Offer::Required => Err(Unusable::NotBound),
+    };
     match (fields.given("token_type"), profile.quirks.missing_token_type) {
-        (Given::Text(kind), _) if kind.trim().eq_ignore_ascii_case("bearer") => Ok(()),
-        (Given::Nothing, MissingTokenType::MeansBearer) => Ok(()),
+        (Given::Text(kind), _) if kind.trim().eq_ignore_ascii_case("bearer") => bearer(),
+        (Given::Text(kind), _) if profile.quirks.bearer_words.iter().any(|word| word == kind) => bearer(),
+        // Only a token that was asked for with a proof can be bound to our key (RFC 9449 §5).
+        (Given::Text(kind), _) if kind.trim().eq_ignore_ascii_case("dpop") && exchange.dpop.is_some() => {
+            Ok(Binding::Bound)
+        }
+        (Given::Nothing, MissingTokenType::MeansBearer) => bearer(),
         (Given::Nothing, MissingTokenType::Refuse) | (Given::Text(_) | Given::Other(_), _) => {
             Err(Unusable::TokenType)
         }
@@ -249,24 +307,10 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn imf_fixdate(text: &str) -> Option<Timestamp> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let words: Vec<&str> = text.split(' ').collect();
-    let [_, day, month, year, time, "GMT"] = words[..] else { return None };
-    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let month = u64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
-    let year: u64 = year.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let clock: Vec<u64> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
-    let [hour @ 0..=23, minute @ 0..=59, second @ 0..=60] = clock[..] else { return None };
-    // Days since the epoch, counted in years that begin with March.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
-    let days = days.checked_sub(719_468)?;
-    Some(Timestamp::from_secs(days * 86_400 + hour * 3600 + minute * 60 + second))
-}
-
 #[cfg(test)]
 #[path = "answer_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "answer_samples_tests.rs"]
+mod samples;

@@ -1,32 +1,39 @@
 //! Reads provider profiles from TOML. A file is checked as a whole: every mistake in it is told at once, with
 //! the key and how to mend it. Never guesses: what is not written gets the most careful value.
 
+mod built_in;
 mod check;
+#[cfg(test)]
+mod page;
+mod shape;
+mod variables;
+mod written;
 
 pub use check::EXCHANGE_TIMEOUT_MAX;
 
-use crate::domain::{
-    names::ProviderName,
-    profile::{
-        ClientAuth, Dialect, GrantKind, HostPattern, MissingTokenType, Overlap, Profile, RefreshExpiry,
-        Reuse, Revocation, Rotation, Rule, ScopeSeparator,
-    },
-};
-use std::{collections::BTreeMap, sync::Arc};
+use crate::domain::{names::ProviderName, profile::Profile};
+use built_in::BUILT_IN;
+use shape::Shape;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 use toml::{Table, Value};
+use written::Written;
 
 /// Largest profile file, in bytes.
 pub const FILE_MAX: usize = 64 * 1024;
 /// Most profiles in one catalogue.
 pub const PROFILES_MAX: usize = 256;
 
-const BUILT_IN: [(&str, &str); 2] = [
-    ("generic-oauth2.toml", include_str!("../../providers/generic-oauth2.toml")),
-    ("sap-concur.toml", include_str!("../../providers/sap-concur.toml")),
-];
-
 /// These tables are merged with those of the extended profile; every other key replaces what was there.
-const MERGED: [&str; 4] = ["errors", "bootstrap_errors", "lifetimes", "quirks"];
+const MERGED: [&str; 8] = [
+    "authorization_parameters",
+    "bootstrap_errors",
+    "errors",
+    "lifetimes",
+    "mtls_endpoint_aliases",
+    "quirks",
+    "token_parameters",
+    "variables",
+];
 
 /// All known providers.
 #[derive(Debug, Clone)]
@@ -50,69 +57,8 @@ pub struct Mistake {
     pub problem: String,
     /// What to write instead.
     pub mend: String,
-}
-
-/// A file as it is written. Every key is described in docs/providers.md.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: String,
-    display_name: String,
-    dialect: Dialect,
-    #[serde(default)]
-    template: bool,
-    issuer: Option<String>,
-    token_endpoint: Option<String>,
-    revocation_endpoint: Option<String>,
-    #[serde(default)]
-    revocation: Revocation,
-    #[serde(default)]
-    data_centers: BTreeMap<String, String>,
-    bootstrap_at: Option<String>,
-    #[serde(default)]
-    hosts: Vec<HostPattern>,
-    client_auth: Vec<ClientAuth>,
-    grants: Vec<GrantKind>,
-    #[serde(default)]
-    rotation: Rotation,
-    #[serde(default)]
-    reuse: Reuse,
-    #[serde(default)]
-    overlap: Overlap,
-    grace: Option<String>,
-    #[serde(default)]
-    refresh_expiry: RefreshExpiry,
-    #[serde(default)]
-    lifetimes: WrittenLifetimes,
-    #[serde(default)]
-    quirks: WrittenQuirks,
-    exchange_timeout: Option<String>,
-    retry_ceiling: Option<String>,
-    #[serde(default)]
-    errors: BTreeMap<String, Rule>,
-    #[serde(default)]
-    bootstrap_errors: BTreeMap<String, Rule>,
-    #[serde(default)]
-    sources: Vec<String>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLifetimes {
-    access_default: Option<String>,
-    refresh_idle: Option<String>,
-    refresh_absolute: Option<String>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenQuirks {
-    #[serde(default)]
-    missing_token_type: MissingTokenType,
-    #[serde(default)]
-    scope_separator: ScopeSeparator,
-    #[serde(default)]
-    redirecting_hosts: Vec<HostPattern>,
+    /// Where it stands, counted from 1; `None` for what is missing or was inherited.
+    pub line: Option<usize>,
 }
 
 impl Catalogue {
@@ -137,6 +83,12 @@ impl Catalogue {
         self.profiles.get(name).cloned()
     }
 
+    /// A profile's file as text and its name, as it comes with the program.
+    #[cfg(test)]
+    pub(super) fn built_in_files() -> &'static [(&'static str, &'static str)] {
+        &BUILT_IN
+    }
+
     /// All profiles that can be connected to, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Profile> {
         self.profiles.values().map(Arc::as_ref)
@@ -159,21 +111,40 @@ impl Catalogue {
         if self.written.len() >= PROFILES_MAX {
             return Err(vec![Mistake::new("", "is one profile too many", "keep at most 256 profiles")]);
         }
-        let table: Table = text.parse().map_err(|error| vec![Mistake::of_toml(&error)])?;
-        let table = self.extended(table)?;
-        let written: Written = table.clone().try_into().map_err(|error| vec![Mistake::of_toml(&error)])?;
+        let (table, mut shape) = Shape::of(text)?;
+        let mut found = std::mem::take(&mut shape.mistakes);
+        if found.iter().any(|mistake| mistake.key == "extends") {
+            return Err(placed(found, &shape));
+        }
+        let table = match self.extended(table) {
+            Ok(table) => table,
+            // Without what it extends, most of the profile looks missing.
+            Err(mistake) => {
+                found.push(mistake);
+                return Err(placed(found, &shape));
+            }
+        };
+        let filled = variables::filled(table.clone(), &mut found);
+        let written: Written = match filled.try_into() {
+            Ok(written) => written,
+            Err(error) => {
+                let mend = "see docs/providers.md for the keys and their values";
+                found.push(Mistake::new("", toml::de::Error::message(&error), mend));
+                return Err(placed(found, &shape));
+            }
+        };
         let template = written.template;
-        let profile = check::profile(written)?;
+        let profile = check::profile(written, found).map_err(|found| placed(found, &shape))?;
         Ok((table, (!template).then_some(profile)))
     }
 
     /// Puts the table upon the one it extends, if it does. `template` is not inherited.
-    fn extended(&self, mut table: Table) -> Result<Table, Vec<Mistake>> {
+    fn extended(&self, mut table: Table) -> Result<Table, Mistake> {
         let Some(base) = table.remove("extends") else { return Ok(table) };
         let Some(mut whole) = base.as_str().and_then(|name| self.written.get(name)).cloned() else {
             let known: Vec<_> = self.written.keys().map(String::as_str).collect();
             let mend = format!("name one of {}", known.join(", "));
-            return Err(vec![Mistake::new("extends", "names no profile that was read before", mend)]);
+            return Err(Mistake::new("extends", "names no profile that was read before", mend));
         };
         // A file that forgets its name must not silently take the place of what it extends.
         whole.remove("template");
@@ -201,17 +172,34 @@ impl Catalogue {
 
 impl Mistake {
     fn new(key: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { key: key.into(), problem: problem.into(), mend: mend.into() }
-    }
-
-    fn of_toml(error: &toml::de::Error) -> Self {
-        Self::new("", error.message(), "see docs/providers.md for the keys and their values")
+        Self { key: key.into(), problem: problem.into(), mend: mend.into(), line: None }
     }
 }
 
+/// `grace, line 7, is too long; write at most 86400s`.
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.key.as_str(), self.line) {
+            ("", None) => f.write_str("the file ")?,
+            ("", Some(line)) => write!(f, "line {line}: ")?,
+            (key, None) => write!(f, "`{key}` ")?,
+            (key, Some(line)) => write!(f, "`{key}` (line {line}) ")?,
+        }
+        write!(f, "{}; {}", self.problem, self.mend)
+    }
+}
+
+/// Says where each mistake stands, in the order of the lines.
+fn placed(mut found: Vec<Mistake>, shape: &Shape) -> Vec<Mistake> {
+    for mistake in &mut found {
+        mistake.line = mistake.line.or_else(|| shape.line_of(&mistake.key));
+    }
+    found.sort_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));
+    found
+}
+
 fn listed(mistakes: &[Mistake]) -> String {
-    let each = |m: &Mistake| format!("`{}` {}; {}", m.key, m.problem, m.mend);
-    mistakes.iter().map(each).collect::<Vec<_>>().join(" | ")
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]

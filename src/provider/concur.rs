@@ -1,21 +1,31 @@
 //! SAP Concur. Its tokens belong to a data centre ("geolocation"), which an answer may change; its codes are
 //! numbers; its revocation is not RFC 7009. No secret goes to a host that the profile does not list.
 
+mod secrets;
+
+pub(super) use secrets::manage;
+
 use super::{
-    Answer, Exchange, Grant, Revocation, answer,
+    Answer, Exchange, Grant, Revocation, Revoked, answer,
     answer::Response,
-    client_auth::{Ask, Asking},
-    egress::Outgoing,
+    authorization::{Prelude, Preparation, Prepared},
+    client_auth::Asking,
     hosts,
     jwt::Claims,
     line::{Line, Told, local},
+    preparing,
+    request::{Besides, Form},
 };
-use crate::domain::{
-    connection::{Principal, PrincipalKind},
-    failure::{Class, Evidence, Failure, Stage, Unusable, classify},
-    profile::Profile,
+use crate::{
+    domain::{
+        connection::{Principal, PrincipalKind},
+        failure::{Class, Evidence, Failure, Stage, Unusable, classify},
+        profile::Profile,
+    },
+    egress::Outgoing,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::collections::BTreeMap;
 use url::Url;
 use uuid::Uuid;
 
@@ -23,6 +33,7 @@ use uuid::Uuid;
 pub(super) const HOPS_MAX: usize = 3;
 
 const TOKEN_PATH: &str = "/oauth2/v0/token";
+const OTP_PATH: &str = "/oauth2/v0/otp";
 const CONNECTIONS_PATH: &str = "/app-mgmt/v0/connections";
 const CORRELATION_HEADER: HeaderName = HeaderName::from_static("concur-correlationid");
 /// "Lives elsewhere": the body says where to ask instead.
@@ -39,18 +50,15 @@ pub(super) async fn exchange(
     exchange: &Exchange<'_>,
     asking: &Asking<'_>,
 ) -> Result<Answer, Failure> {
-    let ask = match exchange.grant {
-        Grant::RefreshToken(token) => Ask::RefreshToken(token),
-        Grant::ClientCredentials => Ask::ClientCredentials,
-        Grant::CompanyRequestToken { company_uuid, request_token } => {
-            Ask::CompanyRequestToken { company_uuid, request_token }
-        }
+    let Some(ask) = exchange.grant.concur() else {
+        return Err(local(Class::Configuration, "provider does not know this grant"));
     };
     let judge = |evidence: Evidence| answer::failure(exchange, &evidence, None);
     let mut asked = vec![start(exchange.profile, exchange.api_base_url).map_err(judge)?];
     loop {
         let base = &asked[asked.len() - 1];
-        let mut request = asking.token_request(&at(base, TOKEN_PATH), &ask, exchange.scopes)?;
+        let besides = Besides::from(exchange);
+        let mut request = asking.request(&at(base, TOKEN_PATH), Form::token(&ask, besides))?;
         request.headers.insert(CORRELATION_HEADER, correlation(exchange.correlation_id));
         let told = line.send(exchange.profile, request).await.map_err(judge)?;
         let correlation_id = told.response.correlation_id.clone();
@@ -117,7 +125,16 @@ fn expected(exchange: &Exchange<'_>) -> Option<Principal> {
         Grant::CompanyRequestToken { company_uuid, .. } => {
             Some(Principal { kind: PrincipalKind::Company, id: company_uuid.clone() })
         }
-        Grant::RefreshToken(_) | Grant::ClientCredentials => None,
+        Grant::RefreshToken(_)
+        | Grant::ClientCredentials
+        | Grant::AuthorizationCode { .. }
+        | Grant::DeviceCode { .. }
+        | Grant::Password { .. }
+        | Grant::Otp { .. }
+        | Grant::JwtBearer { .. }
+        | Grant::SamlBearer { .. }
+        | Grant::JwtSubject { .. }
+        | Grant::TokenExchange(_) => None,
     };
     by_grant.or_else(|| exchange.principal.cloned())
 }
@@ -137,8 +154,41 @@ fn same(one: &Principal, other: &Principal) -> bool {
     one.kind == other.kind && one.id.eq_ignore_ascii_case(&other.id)
 }
 
+/// Has a one-time password sent: at the data centre of the person, wherever that is.
+pub(super) async fn send_otp(
+    line: &Line,
+    preparation: &Preparation<'_>,
+    asking: &Asking<'_>,
+) -> Result<Prepared, Failure> {
+    let Prelude::Otp { email, parameters } = preparation.ask else {
+        return Err(local(Class::Configuration, "provider does not know this request"));
+    };
+    let profile = preparation.profile;
+    let judge = |evidence: Evidence| preparing::judged(profile, &evidence, None);
+    let mut asked = vec![start(profile, preparation.api_base_url).map_err(judge)?];
+    loop {
+        let endpoint = at(&asked[asked.len() - 1], OTP_PATH);
+        let mut request = asking.request(&endpoint, otp_form(email, parameters))?;
+        request.headers.insert(CORRELATION_HEADER, correlation(preparation.correlation_id));
+        let told = line.send(profile, request).await.map_err(judge)?;
+        match onward(profile, &asked, &told.response).map_err(judge)? {
+            Next::Ask(base) => asked.push(base),
+            Next::Settled => return preparing::otp_sent(profile, &told.response),
+        }
+    }
+}
+
+fn otp_form(email: &str, parameters: &BTreeMap<String, String>) -> Form {
+    let mut form = Form::new();
+    form.put("channel_type", "email").put("channel_handle", email);
+    for (name, value) in parameters {
+        form.put(name, value);
+    }
+    form
+}
+
 /// Removes all refresh tokens of the principal for this app, those of other installations too.
-pub(super) async fn revoke(line: &Line, revocation: &Revocation<'_>) -> Result<(), Failure> {
+pub(super) async fn revoke(line: &Line, revocation: &Revocation<'_>) -> Result<Revoked, Failure> {
     let profile = revocation.profile;
     let judge = |evidence: &Evidence, id: Option<&str>| classify(profile, Stage::Steady, evidence, id);
     let Some(token) = revocation.access_token else {
@@ -153,12 +203,12 @@ pub(super) async fn revoke(line: &Line, revocation: &Revocation<'_>) -> Result<(
         (CORRELATION_HEADER, correlation(revocation.correlation_id)),
     ]);
     let url = at(&base, CONNECTIONS_PATH);
-    let request = Outgoing { method: Method::DELETE, url, headers, body: Vec::new() };
+    let request = Outgoing { method: Method::DELETE, url, headers, body: Vec::new(), presenting: None };
     let told = line.send(profile, request).await.map_err(|evidence| judge(&evidence, None))?;
     let response = told.response;
     let evidence = match response.status {
         // 404: there is no connection any more.
-        200..=299 | 404 => return Ok(()),
+        200..=299 | 404 => return Ok(Revoked::Whole),
         300..=399 => Evidence::Redirected { status: response.status },
         _ => Evidence::Refused(response.refusal()),
     };

@@ -81,7 +81,7 @@ async fn a_bootstrap_asks_the_landing_zone_and_follows_it_home() {
         assert_eq!(
             seen.body,
             format!(
-                "grant_type=password&username={}&password=at-canary&client_id=client-1&client_secret=secret-1&credtype=authtoken",
+                "grant_type=password&username={}&password=at-canary&credtype=authtoken&client_id=client-1&client_secret=secret-1",
                 COMPANY.to_uppercase()
             )
         );
@@ -328,5 +328,5 @@ async fn failures_show_no_secret_and_no_word_of_the_server() {
     let third = exchange(&profile, &bootstrap(), None).await.unwrap();
     let shown = format!("{second:?} {third:?}");
     assert!(!shown.contains("canary") && !shown.contains("secret-1"), "{shown}");
-    assert_eq!(third.access.unwrap_err().detail, "answer has a token type other than Bearer");
+    assert_eq!(third.access.unwrap_err().detail, "answer has a token type other than was asked for");
 }

@@ -1,14 +1,27 @@
 //! Checks addresses that an answer, a record or a caller names, before anything is sent there: what is not on the
 //! provider's list of hosts is refused, whoever says it.
 
-use crate::domain::{
-    failure::{Evidence, harmless},
-    profile::Profile,
+use crate::{
+    domain::{
+        failure::{Evidence, harmless},
+        profile::Profile,
+    },
+    egress::{Destination, Roots},
 };
 use url::Url;
 
 /// Longest address that is looked at, in bytes.
 const ADDRESS_MAX: usize = 256;
+
+/// What a profile says of where requests may go.
+pub(super) fn destination(profile: &Profile) -> Destination<'_> {
+    Destination {
+        hosts: &profile.hosts,
+        roots: profile.ca_certificates.as_deref().map_or(Roots::System, Roots::Also),
+        minimum_tls: profile.minimum_tls,
+        networks: &profile.private_networks,
+    }
+}
 
 /// A base URI as a caller gives it, in the form in which it is kept. The error says what to give instead.
 pub fn base_url(profile: &Profile, given: &str) -> Result<String, String> {

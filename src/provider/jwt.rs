@@ -1,6 +1,7 @@
 //! Looks into access tokens that happen to be JWTs (RFC 7519), without verifying them: they come straight from the
 //! server over TLS, and only help to notice mistakes. Never the ground of a permission.
 
+use super::Identity;
 use crate::clock::Timestamp;
 use base64::{
     Engine,
@@ -42,6 +43,17 @@ impl Claims {
 
     pub(super) fn text(&self, claim: &str) -> Option<&str> {
         self.0.get(claim)?.as_str()
+    }
+
+    /// What an `id_token` is about.
+    pub(super) fn identity(&self) -> Identity {
+        let owned = |claim: &str| self.text(claim).map(str::to_owned);
+        let audience = match self.0.get("aud") {
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(all)) => all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => Vec::new(),
+        };
+        Identity { issuer: owned("iss"), subject: owned("sub"), audience, nonce: owned("nonce") }
     }
 }
 

@@ -1,16 +1,13 @@
 //! What all dialects share between writing a request and reading its answer: one sending, and the clock beside it.
 
-use super::{
-    answer::Response,
-    client_auth::NotSpoken,
-    egress::{Egress, Outgoing},
-};
+use super::{answer::Response, client_auth::NotSpoken, echo::Credentials, hosts::destination};
 use crate::{
     clock::{Clock, Timestamp},
     domain::{
         failure::{Class, Evidence, Failure, Trouble},
         profile::Profile,
     },
+    egress::{Egress, Outgoing, Reply},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -33,24 +30,35 @@ pub(super) struct Told {
 
 impl Line {
     pub(super) fn open(egress: &Egress, clock: &Arc<dyn Clock>, profile: &Profile) -> Self {
-        let deadline = Instant::now() + profile.exchange_deadline();
-        Self { egress: egress.clone(), clock: Arc::clone(clock), deadline }
+        Self::within(egress, clock, profile.exchange_deadline())
+    }
+
+    pub(super) fn within(egress: &Egress, clock: &Arc<dyn Clock>, time: Duration) -> Self {
+        Self { egress: egress.clone(), clock: Arc::clone(clock), deadline: Instant::now() + time }
     }
 
     pub(super) async fn send(&self, profile: &Profile, outgoing: Outgoing) -> Result<Told, Evidence> {
         let sent_at = self.clock.now();
+        let credentials = Credentials::sent(&outgoing);
+        let reply = self.fetch(profile, outgoing).await?;
+        Ok(Told { sent_at, response: Response::read(&reply, &profile.quirks, credentials, self.clock.now()) })
+    }
+}
+
+impl Line {
+    /// An answer as it came, for who reads it in another way than a token endpoint's.
+    pub(super) async fn fetch(&self, profile: &Profile, outgoing: Outgoing) -> Result<Reply, Evidence> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left < WORTH_SENDING {
             return Err(Evidence::NotSent(Trouble::Timeout));
         }
-        let reply = self.egress.send(profile, outgoing, left.min(profile.exchange_timeout)).await?;
-        Ok(Told { sent_at, response: Response::read(&reply, self.clock.now()) })
+        self.egress.send(&destination(profile), outgoing, left.min(profile.exchange_timeout)).await
     }
 }
 
 /// A failure that was seen before anything was sent.
-pub(super) const fn local(class: Class, detail: &'static str) -> Failure {
-    Failure { class, reason: None, code: None, status: None, retry_after: None, correlation_id: None, detail }
+pub(super) fn local(class: Class, detail: &'static str) -> Failure {
+    Failure { class, ..Failure::of_ours(detail) }
 }
 
 impl From<NotSpoken> for Failure {

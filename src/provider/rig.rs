@@ -1,9 +1,7 @@
 //! A scripted server on this machine, for the tests of this room: answers what it is told, and shows what it was sent.
 
 use super::{
-    Answer, ClientIdentity, Exchange, Grant, Providers,
-    catalogue::Catalogue,
-    egress::{AddressPolicy, Egress},
+    Answer, ClientIdentity, Credential, Exchange, Grant, Proof, Providers, Verdicts, catalogue::Catalogue,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -12,6 +10,7 @@ use crate::{
         profile::{ClientAuth, Profile},
         token::{ClientSecret, RefreshToken, Secret},
     },
+    egress::{AddressPolicy, Egress},
 };
 use axum::{Router, body::Bytes, extract::State, response::IntoResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -135,16 +134,23 @@ pub(super) fn concur(servers: &[&FakeServer], lines: &str) -> Profile {
     let hosts: Vec<_> =
         servers.iter().map(|s| format!("{:?}", s.base.strip_prefix("http://").unwrap())).collect();
     let text = format!(
-        "bootstrap_at = {:?}\nhosts = [{}]\n{lines}\n[data_centers]\n",
-        servers[0].base,
-        hosts.join(", ")
+        "bootstrap_at = {glz:?}\nauthorize_at = {glz:?}\nhosts = [{}]\n{lines}\n[data_centers]\n",
+        hosts.join(", "),
+        glz = servers[0].base,
     );
     profile("sap-concur", &text)
 }
 
 pub(super) fn client(auth: ClientAuth, secrets: &[&str]) -> ClientIdentity {
-    let secrets = secrets.iter().map(|secret| ClientSecret(Secret::new(*secret))).collect();
-    ClientIdentity { client_id: "client-1".to_owned(), auth, secrets }
+    let shared = |secret: &&str| Proof::Shared(ClientSecret(Secret::new(*secret)));
+    identity(auth, secrets.iter().map(shared).collect())
+}
+
+/// The credentials are numbered from 1.
+pub(super) fn identity(auth: ClientAuth, proofs: Vec<Proof>) -> ClientIdentity {
+    let numbered = (1..).zip(proofs);
+    let credentials = numbered.map(|(n, proof)| Credential { id: Uuid::from_u128(n), proof }).collect();
+    ClientIdentity { client_id: "client-1".to_owned(), auth, credentials, verdicts: Verdicts::default() }
 }
 
 pub(super) fn refresh_token(token: &str) -> Grant {
@@ -157,8 +163,10 @@ pub(super) fn ask<'a>(profile: &'a Profile, client: &'a ClientIdentity, grant: &
         client,
         grant,
         scopes: &[],
+        resources: &[],
         granted: &[],
         api_base_url: None,
+        dpop: None,
         principal: None,
         correlation_id: Uuid::from_u128(0x9b1f_0d6c_0000_4000_8000_0000_0000_0001),
     }

@@ -1,31 +1,44 @@
 //! The key-encryption key: outside the store, asked at start and at rotations only. The trait is the seam for key
-//! services; the keyset is the default. Never reads files: configuration brings the text.
+//! services, `KekKey` says which of their keys wrapped something. Knows no service.
 
 use super::{
     SealBroken,
-    envelope::{self, Envelope, LABEL, SUITE, Sealer},
+    envelope::{self, Envelope},
     keys::KeyBytes,
+    keyset::of_keyset,
+    wrapped::Wrapped,
 };
-use crate::domain::token::Secret;
 use async_trait::async_trait;
-use aws_lc_rs::hkdf;
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use std::fmt::{self, Write as _};
-use zeroize::Zeroizing;
+use aws_lc_rs::{constant_time, digest};
+use std::{fmt, sync::Arc};
 
-/// Most keys in one keyset.
-pub const KEYS_MAX: usize = 100;
+/// Longest id of a key, in bytes: what the KMS v2 contract allows.
+pub const KEK_KEY_ID_MAX: usize = 1024;
+/// What of an id is shown, in characters.
+const ID_SHOWN: usize = 160;
+/// What a probe is bound to: no root key's context looks like it.
+const PROBE: &[u8] = b"bursar/probe";
 
-/// First line of a keyset's text, comments aside.
-const FIRST_LINE: &str = "bursar-keyset 1";
+/// What owns a KEK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KekKind {
+    /// A keyset file.
+    File,
+    /// A Kubernetes KMS v2 plugin.
+    KmsPlugin,
+    /// The Transit engine of OpenBao or Vault.
+    Transit,
+}
 
-const TEXT_HEAD: &str = "\
-# Bursar keyset: the keys that protect everything in the store.
-# Keep it away from the store and its backups, and keep a copy: nothing opens without it.
-# Columns: key, version, primary or decrypt-only, id, 32 bytes in base64.
-";
+/// One key of a KEK's owner, as the owner names it. Not secret; an id read from the store is not authenticated.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KekKey {
+    pub kind: KekKind,
+    /// At most [`KEK_KEY_ID_MAX`] bytes of any text: shown by [`Display`](fmt::Display) only.
+    pub id: String,
+}
 
-/// Which KEK: a hint for people and for finding the key. Says nothing about the key itself.
+/// Eight bytes in every sealed value that tell people which KEK was in use. A hint: says nothing about the key itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KekId(pub [u8; 8]);
 
@@ -33,28 +46,47 @@ pub struct KekId(pub [u8; 8]);
 /// additional data puts the context beside the key inside the plaintext and compares it after unwrapping.
 #[async_trait]
 pub trait Kek: Send + Sync {
-    /// The key that [`wrap`](Kek::wrap) uses at present.
-    fn id(&self) -> KekId;
+    fn kind(&self) -> KekKind;
 
+    /// The key that [`wrap`](Kek::wrap) uses at present: the owner is asked, and may have changed it since.
+    async fn present(&self) -> Result<KekKey, KekError>;
+
+    /// What comes out says which key wrapped it: see [`KekKey::that_wrapped`].
     async fn wrap(&self, context: &[u8], key: &KeyBytes) -> Result<Vec<u8>, KekError>;
 
     /// Takes what any key still held has wrapped, not just the present one.
     async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<KeyBytes, KekError>;
+
+    /// Wraps and unwraps a key of no use: whether the KEK would serve now, and with which key.
+    async fn probe(&self) -> Result<KekKey, KekError> {
+        let key = KeyBytes::generate();
+        let wrapped = self.wrap(PROBE, &key).await?;
+        let back = self.unwrap(PROBE, &wrapped).await?;
+        constant_time::verify_slices_are_equal(key.expose(), back.expose()).map_err(|_| KekError::Broken)?;
+        KekKey::that_wrapped(&wrapped).ok_or(KekError::Broken)
+    }
 }
 
-/// No variant carries text of the keyset: its errors may be logged.
+/// No variant carries text of a keyset or of a service: they may be logged and shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KekError {
-    /// The key service did not answer. Running replicas carry on; check its address, socket or token.
-    #[error("key service did not answer: {cause}")]
+    /// The key service did not answer, or cannot serve at present. Running replicas carry on; try again.
+    #[error("the key service is not available: {cause}")]
     Unavailable { cause: String },
-    /// The root key was wrapped by a key that is not configured; add it to the keyset as decrypt-only.
-    #[error(
-        "the root key is wrapped by KEK {wanted} version {version}, which is not among the configured keys"
-    )]
-    Unknown { wanted: KekId, version: u32 },
+    /// The key service answered that this process may not. What to grant, or to set, is part of the message.
+    #[error("the key service refuses: {mend}")]
+    Refused { mend: String },
+    /// The key service answered something that its protocol does not allow.
+    #[error("the key service answered wrongly: {what}")]
+    Misbehaved { what: &'static str },
+    /// The root key was wrapped by a key that is not configured; add it as decrypt-only, or as the previous KEK.
+    #[error("the root key is wrapped by {wanted}, which is not among the configured keys")]
+    Unknown { wanted: KekKey },
     /// The wrapped key was altered, or belongs to another deployment or version.
-    #[error("the wrapped root key does not open here: it was altered, or belongs to another deployment")]
+    #[error(
+        "the wrapped root key does not open here: it was altered, belongs to another deployment, or was wrapped by \
+         another key"
+    )]
     Broken,
     /// One line of a keyset cannot be used.
     #[error("keyset line {line}: {mend}")]
@@ -64,168 +96,125 @@ pub enum KekError {
     Keyset { mend: &'static str },
 }
 
-/// Keys from a file or an environment variable: one primary that wraps, others that only unwrap.
-pub struct FileKeyset {
-    primary: KeysetKey,
-    /// Oldest first.
-    decrypt_only: Vec<KeysetKey>,
+/// Whether asking again later can help without anybody changing the configuration or the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// An outage, or a grant that somebody may be about to give.
+    MayPass,
+    /// The wrong key, or a wrong keyset.
+    Final,
 }
 
-struct KeysetKey {
-    version: u32,
-    id: KekId,
-    secret: KeyBytes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Primary,
-    DecryptOnly,
-}
-
-impl FileKeyset {
-    /// One new key.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self { primary: KeysetKey::new(1, KeyBytes::generate()), decrypt_only: Vec::new() }
-    }
-
-    /// The same keys behind a new primary. Root keys stay wrapped by the old one until they are wrapped again.
-    pub fn rotated(self) -> Result<Self, KekError> {
-        let Self { primary, mut decrypt_only } = self;
-        let newest = decrypt_only.iter().map(|key| key.version).fold(primary.version, u32::max);
-        let version = newest.checked_add(1).filter(|_| decrypt_only.len() + 2 <= KEYS_MAX);
-        let version = version.ok_or(KekError::Keyset { mend: "is full: remove keys that wrap nothing" })?;
-        decrypt_only.push(primary);
-        Ok(Self { primary: KeysetKey::new(version, KeyBytes::generate()), decrypt_only })
-    }
-
-    /// Reads what [`to_text`](Self::to_text) writes. The caller wipes the text.
-    pub fn parse(text: &str) -> Result<Self, KekError> {
-        let mut lines = (1..)
-            .zip(text.lines().map(str::trim))
-            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let first = lines
-            .next()
-            .ok_or(KekError::Keyset { mend: "is empty: make one with `bursar keys generate`" })?;
-        if first.1 != FIRST_LINE {
-            return Err(KekError::Line { line: first.0, mend: "begin the keyset with `bursar-keyset 1`" });
+impl KekError {
+    pub const fn outlook(&self) -> Outlook {
+        match self {
+            Self::Unavailable { .. } | Self::Refused { .. } | Self::Misbehaved { .. } => Outlook::MayPass,
+            Self::Unknown { .. } | Self::Broken | Self::Line { .. } | Self::Keyset { .. } => Outlook::Final,
         }
-        let (mut primary, mut decrypt_only) = (None, Vec::<KeysetKey>::new());
-        for (line, words) in lines {
-            let wrong = |mend| KekError::Line { line, mend };
-            let (role, key) = KeysetKey::parse(words).map_err(wrong)?;
-            let known = decrypt_only.iter().chain(&primary);
-            if known.clone().any(|other| other.version == key.version) {
-                return Err(wrong("give each key a version of its own"));
-            }
-            if known.clone().any(|other| other.id == key.id) {
-                return Err(wrong("remove this key: an earlier line has it already"));
-            }
-            if known.count() == KEYS_MAX {
-                return Err(wrong("keep at most 100 keys: remove those that wrap nothing"));
-            }
-            match role {
-                Role::DecryptOnly => decrypt_only.push(key),
-                Role::Primary if primary.is_none() => primary = Some(key),
-                Role::Primary => {
-                    return Err(wrong("mark this key `decrypt-only`: an earlier line is primary already"));
-                }
-            }
-        }
-        let primary = primary.ok_or(KekError::Keyset { mend: "mark one key `primary`" })?;
-        decrypt_only.sort_by_key(|key| key.version);
-        Ok(Self { primary, decrypt_only })
-    }
-
-    /// The text to keep; a secret as a whole.
-    pub fn to_text(&self) -> Secret {
-        // Room for everything beforehand: growth would leave a copy behind.
-        let mut text =
-            Zeroizing::new(String::with_capacity(TEXT_HEAD.len() + 64 + 128 * (self.decrypt_only.len() + 1)));
-        text.push_str(TEXT_HEAD);
-        text.push_str(FIRST_LINE);
-        let old = self.decrypt_only.iter().map(|key| ("decrypt-only", key));
-        for (role, KeysetKey { version, id, secret }) in old.chain([("primary", &self.primary)]) {
-            let _ = write!(text, "\nkey {version} {role} {id} ");
-            BASE64.encode_string(secret.expose(), &mut text);
-        }
-        text.push('\n');
-        Secret::new(text.as_str())
-    }
-
-    fn find(&self, id: KekId) -> Option<&KeysetKey> {
-        self.decrypt_only.iter().chain([&self.primary]).find(|key| key.id == id)
     }
 }
 
-impl KeysetKey {
-    fn new(version: u32, secret: KeyBytes) -> Self {
-        Self { version, id: KekId::of(&secret), secret }
-    }
-
-    /// One line. What is wrong comes back as the mend; nothing of the line does.
-    fn parse(line: &str) -> Result<(Role, Self), &'static str> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let ["key", version, role, id, secret] = words[..] else {
-            return Err(
-                "write `key`, version, `primary` or `decrypt-only`, id and base64 key, in this order",
-            );
-        };
-        let version = match version.parse() {
-            Ok(version) if version > 0 => version,
-            Ok(_) | Err(_) => return Err("version: use a whole number from 1 to 4294967295"),
-        };
-        let role = match role {
-            "primary" => Role::Primary,
-            "decrypt-only" => Role::DecryptOnly,
-            _ => return Err("role: use `primary` or `decrypt-only`"),
-        };
-        let mut bytes = Zeroizing::new([0; 48]);
-        let length = BASE64.decode_slice(secret, bytes.as_mut_slice());
-        let length = length.map_err(|_| "key: use standard base64 of 32 bytes (44 characters)")?;
-        let secret = KeyBytes::from_slice(&bytes[..length]);
-        let secret = secret.ok_or("key: use exactly 32 bytes (44 characters of base64)")?;
-        let key = Self::new(version, secret);
-        if key.id.to_string() != id {
-            return Err("id: it is not that of this key; restore the line from your copy");
-        }
-        Ok((role, key))
-    }
+/// The KEK in use, and the one before it for as long as something is wrapped by it: how one kind of KEK is left for
+/// another while the service runs.
+pub struct Keks {
+    pub present: Arc<dyn Kek>,
+    /// Unwraps only.
+    pub previous: Option<Arc<dyn Kek>>,
 }
 
 #[async_trait]
-impl Kek for FileKeyset {
-    fn id(&self) -> KekId {
-        self.primary.id
+impl Kek for Keks {
+    fn kind(&self) -> KekKind {
+        self.present.kind()
+    }
+
+    async fn present(&self) -> Result<KekKey, KekError> {
+        self.present.present().await
     }
 
     async fn wrap(&self, context: &[u8], key: &KeyBytes) -> Result<Vec<u8>, KekError> {
-        let KeysetKey { version, id: kek, ref secret } = self.primary;
-        let sealed = envelope::seal(Sealer { secret, version, kek }, &framed(context), key.expose());
-        Ok(sealed.expect("32 bytes are below SECRET_MAX"))
+        self.present.wrap(context, key).await
     }
 
+    /// Both are asked where both are of the kind that wrapped it. An outage of one is told rather than that the other
+    /// does not know the key.
     async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<KeyBytes, KekError> {
-        let sealed = Envelope::parse(wrapped)?;
-        let Envelope { version, kek: wanted, .. } = sealed;
-        let key = self.find(wanted).ok_or(KekError::Unknown { wanted, version })?;
-        let plain = sealed.open(&key.secret, &framed(context))?;
-        KeyBytes::from_slice(&plain).ok_or(KekError::Broken)
+        let wanted = KekKey::that_wrapped(wrapped).ok_or(KekError::Broken)?;
+        let mut failure = None;
+        for kek in self.of(wanted.kind) {
+            match kek.unwrap(context, wrapped).await {
+                Ok(key) => return Ok(key),
+                Err(err) => {
+                    let tell =
+                        failure.as_ref().is_none_or(|told: &KekError| told.outlook() == Outlook::Final);
+                    failure = if tell { Some(err) } else { failure };
+                }
+            }
+        }
+        Err(failure.unwrap_or(KekError::Unknown { wanted }))
     }
 }
 
-fn framed(context: &[u8]) -> Vec<u8> {
-    let mut framed = Vec::with_capacity(context.len() + 8);
-    envelope::frame(&mut framed, &[context]);
-    framed
+impl Keks {
+    /// One KEK, and none before it.
+    pub fn only(kek: impl Kek + 'static) -> Self {
+        Self { present: Arc::new(kek), previous: None }
+    }
+
+    fn of(&self, kind: KekKind) -> impl Iterator<Item = &Arc<dyn Kek>> {
+        [Some(&self.present), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(move |kek| kek.kind() == kind)
+    }
+}
+
+impl KekKey {
+    /// The key that the bytes say they were wrapped by, unauthenticated. `None`: no KEK of any kind made them.
+    pub fn that_wrapped(wrapped: &[u8]) -> Option<Self> {
+        match Envelope::parse(wrapped) {
+            Ok(sealed) => Some(of_keyset(sealed.version, sealed.kek)),
+            Err(SealBroken) => Wrapped::parse(wrapped).map(|wrapped| wrapped.key),
+        }
+    }
+}
+
+impl KekKey {
+    /// The owner's own id of it, as far as it can be shown.
+    pub fn shown_id(&self) -> String {
+        let shown = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '`');
+        self.id.chars().filter(shown).take(ID_SHOWN).collect()
+    }
+}
+
+impl KekKind {
+    /// The kind that [`word`](Self::word) spells so.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::File, Self::KmsPlugin, Self::Transit].into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// As configuration and format spell it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::KmsPlugin => "kms_plugin",
+            Self::Transit => "transit",
+        }
+    }
 }
 
 impl KekId {
-    fn of(secret: &KeyBytes) -> Self {
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA512, LABEL).extract(secret.expose());
+    /// Of the key that wrapped these bytes; zeros where no KEK did.
+    pub(super) fn that_wrapped(wrapped: &[u8]) -> Self {
+        if let Ok(sealed) = Envelope::parse(wrapped) {
+            return sealed.kek;
+        }
+        let Some(key) = KekKey::that_wrapped(wrapped) else { return Self([0; 8]) };
+        let mut framed = Vec::with_capacity(64);
+        envelope::frame(&mut framed, &[b"bursar/kek", key.kind.word().as_bytes(), key.id.as_bytes()]);
+        let digest = digest::digest(&digest::SHA256, &framed);
         let mut id = [0; 8];
-        envelope::expand(&prk, &[b"bursar/kek", &SUITE.to_be_bytes()], &mut id);
+        id.copy_from_slice(&digest.as_ref()[..8]);
         Self(id)
     }
 }
@@ -233,6 +222,19 @@ impl KekId {
 impl From<SealBroken> for KekError {
     fn from(_: SealBroken) -> Self {
         Self::Broken
+    }
+}
+
+impl fmt::Display for KekKey {
+    /// Printable ASCII, with an end: the id may come from the store or from a service.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} key {}", self.kind.word(), self.shown_id())
+    }
+}
+
+impl fmt::Debug for KekKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -245,13 +247,6 @@ impl fmt::Display for KekId {
 impl fmt::Debug for KekId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Debug for FileKeyset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let KeysetKey { version, id, .. } = self.primary;
-        write!(f, "[keyset: primary {id} version {version}, {} decrypt-only]", self.decrypt_only.len())
     }
 }
 

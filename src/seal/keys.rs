@@ -110,6 +110,20 @@ impl Ring {
         self.active.version
     }
 
+    pub(super) fn holds(&self, version: u32) -> bool {
+        self.held(version).is_some()
+    }
+
+    /// The same keys, another one of which seals from now on.
+    pub(super) fn with_active(&self, active: u32) -> Option<Self> {
+        let keys = self.secrets().map(|(version, secret)| (version, secret.clone()));
+        Self::new(self.deployment, &self.holder, self.kek, active, keys)
+    }
+
+    pub(super) fn secret(&self, version: u32) -> Option<&KeyBytes> {
+        self.held(version).map(|held| &held.secret)
+    }
+
     fn held(&self, version: u32) -> Option<&Held> {
         std::iter::once(&self.active).chain(&self.others).find(|held| held.version == version)
     }

@@ -5,7 +5,10 @@ use crate::{
     clock::Timestamp,
     domain::{
         names::Owner,
-        token::{AccessToken, ClientSecret, PreviousRefreshToken, RefreshToken},
+        token::{
+            AccessToken, AuditKeyText, AuthorizationSecrets, ClientSecret, DpopKey, PagePosition,
+            PreviousRefreshToken, RefreshToken,
+        },
     },
 };
 use envelope::{Fresh, Sealer, seal_with};
@@ -134,14 +137,41 @@ fn a_token_moved_to_another_place_does_not_open() {
     }
 }
 
+/// What a kind of secret is sealed for, and how it is sealed and opened.
+type Kind = (Purpose, fn(&OwnerKeys) -> Vec<u8>, fn(&OwnerKeys, &[u8]) -> bool);
+
+fn kind<T: Sealable>() -> Kind {
+    (
+        T::PURPOSE,
+        |keys| {
+            let secret = T::from_secret(Secret::new("canary"));
+            keys.seal(&place(), &secret).unwrap().bytes().to_vec()
+        },
+        |keys, bytes| opened::<T>(keys, &place(), bytes).is_ok(),
+    )
+}
+
 #[test]
 fn a_secret_of_one_purpose_does_not_open_as_another() {
+    let kinds = [
+        kind::<AccessToken>(),
+        kind::<RefreshToken>(),
+        kind::<PreviousRefreshToken>(),
+        kind::<ClientSecret>(),
+        kind::<AuthorizationSecrets>(),
+        kind::<DpopKey>(),
+        kind::<PagePosition>(),
+        kind::<AuditKeyText>(),
+    ];
     let keys = Known::acme().keys();
-    let sealed = keys.seal(&place(), &token("canary")).unwrap();
-    assert!(opened::<RefreshToken>(&keys, &place(), sealed.bytes()).is_ok());
-    assert_eq!(opened::<AccessToken>(&keys, &place(), sealed.bytes()), Err(SealBroken));
-    assert_eq!(opened::<ClientSecret>(&keys, &place(), sealed.bytes()), Err(SealBroken));
-    assert_eq!(opened::<PreviousRefreshToken>(&keys, &place(), sealed.bytes()), Err(SealBroken));
+    for (purpose, seal, _) in kinds {
+        let bytes = seal(&keys);
+        let opening: Vec<_> =
+            kinds.iter().filter(|(.., open)| open(&keys, &bytes)).map(|kind| kind.0).collect();
+        assert_eq!(opening, [purpose]);
+    }
+    let words: std::collections::BTreeSet<_> = kinds.iter().map(|kind| word(kind.0)).collect();
+    assert_eq!(words.len(), kinds.len(), "two purposes have one word");
 }
 
 /// Each holder below has the very same 32 bytes, so it is the binding that refuses, not the key.
@@ -310,7 +340,7 @@ proptest! {
         let mut bytes = bytes;
         if whole {
             // Past the first checks: a right beginning and a right length.
-                        bytes.resize(PREFIX + 256 + 16, 0);
+            bytes.resize(PREFIX + 256 + 16, 0);
             bytes[..12].copy_from_slice(b"BSR1\0\x01\0\0\0\0\0\x03");
             bytes[96..100].copy_from_slice(&272_u32.to_be_bytes());
         }

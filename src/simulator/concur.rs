@@ -1,22 +1,28 @@
 //! SAP Concur as an authorization server: several data centres, each on a loopback port of its own, with everything
 //! that makes Concur different from a plain RFC 6749 server. Made from SAP's public documentation; what that leaves
-//! open can be switched in [`Behaviour`]. Not simulated: `/oauth2/v0/authorize`, one-time passwords, app secrets.
+//! open can be switched in [`Behaviour`]. Not simulated: the token exchange of before 2017 and every other API.
 //!
 //! The same orders can be given by the methods of [`ConcurSimulator`] and over its control endpoint.
 
 mod answer;
+mod authorize;
 mod behaviour;
 mod codes;
 mod control;
+pub mod demo;
 mod grants;
 mod issue;
+mod otp;
 mod records;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod world;
 
-pub use behaviour::{Behaviour, DataCentre, GeolocationForm, NumberForm, Options, Reach};
-pub use records::{App, AppStatus, Connected, Kind, Move, NewApp, NewPrincipal, Refusal, RequestToken};
+pub use behaviour::{
+    AuthorizeRules, Behaviour, DataCentre, GeolocationForm, NumberForm, Options, OtpRules, Reach,
+};
+pub use records::{App, AppStatus, Connected, Kind, Mail, Move, NewApp, NewPrincipal, Refusal, RequestToken};
 pub use world::World;
 
 use super::{
@@ -68,6 +74,16 @@ impl ConcurSimulator {
     /// Makes a request token, as an administrator of the company does.
     pub fn request_token(&self, company: &str, app: &str) -> Result<RequestToken, SimulatorError> {
         self.host().change(|world, now| world.make_request_token(now, company, app))?
+    }
+
+    /// Makes what [`demo`] names, where it is not there already; returns a new request token.
+    pub fn furnish(&self) -> Result<String, SimulatorError> {
+        self.host().change(World::furnish)?
+    }
+
+    /// What lies in the mailboxes: one-time passwords that are open.
+    pub fn mailbox(&self) -> Result<Vec<Mail>, SimulatorError> {
+        self.host().change(|world, now| world.mailbox(now))
     }
 
     /// Moves a company to another data centre; code 16 leads by `via` first, if given.

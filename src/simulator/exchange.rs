@@ -46,6 +46,21 @@ impl Form {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    pub(super) fn of(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// The values of a parameter that may come more than once.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.iter().filter(move |(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// All parameters with a value, in the order they were sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let given = self.0.iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
     }
@@ -57,9 +72,11 @@ impl Form {
         asked.iter().all(|one| granted.contains(one)).then_some(asked)
     }
 
-    /// Whether some parameter was sent twice, which RFC 6749 §3.2 forbids.
+    /// Whether some parameter was sent twice, which RFC 6749 §3.2 forbids but for those of RFC 8707 and RFC 8693.
     pub(super) fn repeats(&self) -> bool {
-        self.0.iter().enumerate().any(|(at, (key, _))| self.0[..at].iter().any(|(earlier, _)| earlier == key))
+        let once = |key: &str| !matches!(key, "resource" | "audience");
+        let twice = |at: usize, key: &str| self.0[..at].iter().any(|(earlier, _)| earlier == key);
+        self.0.iter().enumerate().any(|(at, (key, _))| once(key) && twice(at, key))
     }
 }
 
@@ -71,6 +88,12 @@ pub(super) enum Delivery {
     Truncated,
     /// The connection ends without one byte.
     Dropped,
+    /// After the body come blanks, as long as the client takes them.
+    Endless,
+    /// One byte at a time.
+    Drip {
+        gap: Duration,
+    },
 }
 
 /// One HTTP response and the way it is delivered.

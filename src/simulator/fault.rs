@@ -30,7 +30,7 @@ pub struct Fault<R> {
 }
 
 /// The ways to fail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble<R> {
     /// The provider's own error; the request has no effect.
@@ -55,6 +55,18 @@ pub enum Trouble<R> {
     Truncated,
     /// The request takes effect; the body never seems to end.
     Huge { bytes: usize },
+    /// The request takes effect; the body does not end.
+    Endless,
+    /// The request takes effect; the body comes byte by byte, so many milliseconds apart.
+    Drip { gap_ms: u64 },
+    /// The request takes effect; the body is compressed without having been asked for so.
+    Gzip,
+    /// The request takes effect; the answer gives this member twice, the second time as a text of nonsense.
+    Twice { member: String },
+    /// The request takes effect; these members of the answer are other ones, or none where they are null.
+    Change { members: serde_json::Map<String, serde_json::Value> },
+    /// Leads elsewhere; the request has no effect.
+    Redirect { status: u16, location: String },
 }
 
 /// Which requests a fault strikes; an absent member matches all.
@@ -67,7 +79,8 @@ pub struct Only {
     pub app: Option<String>,
     /// A company, user or subject.
     pub principal: Option<String>,
-    /// A grant type, or `revoke`, `jwks`, `metadata`, `send_otp`.
+    /// A grant type, or another endpoint: `authorize`, `revoke`, `jwks`, `metadata`, `send_otp`, `secrets`, `par`,
+    /// `device_authorization`, `device`, `introspect`.
     pub grant: Option<String>,
 }
 
@@ -75,7 +88,15 @@ pub struct Only {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub(super) site: String,
+    /// `token`, `authorize`, …
+    pub(super) endpoint: &'static str,
     pub(super) grant: String,
+    /// How the client shows who it is, as RFC 7591 calls it.
+    pub(super) auth: Option<&'static str>,
+    /// The thumbprint of the key that a proof of possession names.
+    pub(super) dpop_jkt: Option<String>,
+    /// RFC 8707.
+    pub(super) resource: Vec<String>,
     pub(super) app: Option<String>,
     pub(super) principal: Option<String>,
     /// An old refresh token was presented after its successor was issued.
@@ -95,13 +116,18 @@ pub(super) enum Verdict<R> {
 }
 
 /// What becomes of the answer to a request that took effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Spoil {
     Nothing,
     Drop,
     Garbage,
     Truncate,
     Inflate { bytes: usize },
+    Endless,
+    Drip { gap: Duration },
+    Gzip,
+    Twice { member: String },
+    Change { members: serde_json::Map<String, serde_json::Value> },
 }
 
 impl<R> Fault<R> {
@@ -172,6 +198,9 @@ impl<R: Clone> FaultQueue<R> {
             Trouble::Huge { bytes } if *bytes > HUGE_BYTES_MAX => {
                 invalid(format!("a huge answer has at most {HUGE_BYTES_MAX} bytes"))
             }
+            Trouble::Redirect { status, .. } if !(300..400).contains(status) => {
+                invalid(format!("{status} is no HTTP status of a redirect"))
+            }
             _ if fault.times == 0 => invalid("a fault strikes at least once".to_owned()),
             _ => {
                 self.0.push(fault);
@@ -213,13 +242,32 @@ fn verdict<R>(trouble: Trouble<R>) -> Verdict<R> {
         Trouble::Garbage => Verdict::Proceed(Spoil::Garbage),
         Trouble::Truncated => Verdict::Proceed(Spoil::Truncate),
         Trouble::Huge { bytes } => Verdict::Proceed(Spoil::Inflate { bytes }),
+        Trouble::Endless => Verdict::Proceed(Spoil::Endless),
+        Trouble::Drip { gap_ms } => Verdict::Proceed(Spoil::Drip { gap: Duration::from_millis(gap_ms) }),
+        Trouble::Gzip => Verdict::Proceed(Spoil::Gzip),
+        Trouble::Twice { member } => Verdict::Proceed(Spoil::Twice { member }),
+        Trouble::Change { members } => Verdict::Proceed(Spoil::Change { members }),
+        Trouble::Redirect { status, location } => {
+            Verdict::Instead(Answer::text(status, "").with("location", location))
+        }
     }
 }
 
 impl Spoil {
     /// Whether the client misses the answer.
-    pub(super) fn loses(self) -> bool {
-        self != Self::Nothing
+    pub(super) fn loses(&self) -> bool {
+        match self {
+            // What was changed may be read all the same.
+            Self::Nothing | Self::Change { .. } => false,
+            Self::Drop
+            | Self::Garbage
+            | Self::Truncate
+            | Self::Inflate { .. }
+            | Self::Endless
+            | Self::Drip { .. }
+            | Self::Gzip
+            | Self::Twice { .. } => true,
+        }
     }
 
     pub(super) fn apply(self, mut answer: Answer) -> Answer {
@@ -235,9 +283,61 @@ impl Spoil {
                 answer.body = b"{\"access_token\":\"".to_vec();
                 answer.body.resize(bytes.max(answer.body.len()), b'x');
             }
+            Self::Endless => answer.delivery = Delivery::Endless,
+            Self::Drip { gap } => answer.delivery = Delivery::Drip { gap },
+            Self::Gzip => {
+                answer.body = gzip(&answer.body);
+                answer.headers.push(("content-encoding", "gzip".to_owned()));
+            }
+            Self::Twice { member } => {
+                let member = serde_json::Value::from(member);
+                let open = answer.body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+                answer.body.splice(open..open, format!("{member}:\"first of two\",").into_bytes());
+            }
+            Self::Change { members } => {
+                let parsed = serde_json::from_slice::<serde_json::Value>(&answer.body);
+                if let Ok(serde_json::Value::Object(mut body)) = parsed {
+                    for (name, value) in members {
+                        if value.is_null() {
+                            body.remove(&name)
+                        } else {
+                            body.insert(name, value)
+                        };
+                    }
+                    answer.body = serde_json::Value::Object(body).to_string().into_bytes();
+                }
+            }
         }
         answer
     }
+}
+
+/// RFC 1952 with one stored block (RFC 1951 §3.2.4): nothing is compressed, and every reader understands it.
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let stored = &body[..body.len().min(usize::from(u16::MAX))];
+    let length = u16::try_from(stored.len()).unwrap_or(u16::MAX);
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let (size, sum) = (u32::from(length), crc32(stored));
+    [
+        &head[..],
+        &length.to_le_bytes(),
+        &(!length).to_le_bytes(),
+        stored,
+        &sum.to_le_bytes(),
+        &size.to_le_bytes(),
+    ]
+    .concat()
+}
+
+/// RFC 1952 §8.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, byte: &u8| {
+        (0..8).fold(
+            sum ^ u32::from(*byte),
+            |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 },
+        )
+    };
+    !bytes.iter().fold(!0, step)
 }
 
 #[cfg(test)]
@@ -250,7 +350,7 @@ mod tests {
             grant: grant.to_owned(),
             app: Some("app".to_owned()),
             principal: Some(principal.to_owned()),
-            stale: false,
+            ..Facts::default()
         }
     }
 
@@ -265,11 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_changed_as_told() {
+        let answer = || Answer::json(200, &serde_json::json!({"a": 1, "b": 2}));
+        let members = serde_json::json!({"a": null, "c": [3]}).as_object().unwrap().clone();
+        assert_eq!(Spoil::Change { members }.apply(answer()).body, br#"{"b":2,"c":[3]}"#);
+        let twice = Spoil::Twice { member: "b".to_owned() }.apply(answer());
+        assert_eq!(twice.body, br#"{"b":"first of two","a":1,"b":2}"#);
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        let zipped = Spoil::Gzip.apply(answer());
+        assert_eq!(zipped.body.len(), answer().body.len() + 23);
+        assert!(zipped.headers.contains(&("content-encoding", "gzip".to_owned())));
+    }
+
+    #[test]
     fn faults_are_bounded_and_make_sense() {
         let mut queue = FaultQueue::<u16>::new();
         let refused = [
             Fault::once(Trouble::Slow).times(0),
             Fault::once(Trouble::Huge { bytes: HUGE_BYTES_MAX + 1 }),
+            Fault::once(Trouble::Redirect { status: 200, location: String::new() }),
             Fault::once(Trouble::Status { status: 100, body: None, retry_after_seconds: None }),
         ];
         for fault in refused {

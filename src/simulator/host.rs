@@ -17,7 +17,7 @@ use axum::{
     extract::{ConnectInfo, State},
     response::Response,
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
@@ -232,7 +232,39 @@ async fn handle<W: World>(
             () = host.stop.cancelled() => scissors.cut(),
         }
     }
-    deliver(answer, &scissors)
+    match answer.delivery {
+        Delivery::Endless => flowing(answer, &host.stop, None),
+        Delivery::Drip { gap } => flowing(answer, &host.stop, Some(gap)),
+        Delivery::Whole | Delivery::Truncated | Delivery::Dropped => deliver(answer, &scissors),
+    }
+}
+
+/// A body without an end, or one that takes its time; the end of the simulator ends it.
+fn flowing(answer: Answer, stop: &CancellationToken, gap: Option<Duration>) -> Response {
+    const BLANKS: Bytes = Bytes::from_static(&[b' '; 4096]);
+    let body = Bytes::from(answer.body);
+    let pieces = stream::unfold(body, move |mut left| async move {
+        let piece = match gap {
+            None if left.is_empty() => {
+                // Blanks are no work: without a pause they would take all of a processor.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                BLANKS
+            }
+            None => left.split_to(left.len()),
+            Some(_) if left.is_empty() => return None,
+            Some(gap) => {
+                tokio::time::sleep(gap).await;
+                left.split_to(1)
+            }
+        };
+        Some((Ok::<_, io::Error>(piece), left))
+    });
+    let pieces = pieces.take_until(stop.clone().cancelled_owned());
+    let mut response = Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(*name, value);
+    }
+    response.body(Body::from_stream(pieces)).unwrap_or_default()
 }
 
 /// Turns an answer into what the server library sends, or into a cut connection.
@@ -242,7 +274,7 @@ pub(super) fn deliver(answer: Answer, scissors: &Scissors) -> Response {
         response = response.header(*name, value);
     }
     let body = match answer.delivery {
-        Delivery::Whole => Body::from(answer.body),
+        Delivery::Whole | Delivery::Endless | Delivery::Drip { .. } => Body::from(answer.body),
         Delivery::Dropped => {
             scissors.cut();
             Body::empty()

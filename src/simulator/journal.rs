@@ -49,8 +49,20 @@ pub struct Event {
     pub at: Timestamp,
     /// The data centre asked.
     pub site: String,
+    /// `token`, `authorize`, …
+    #[serde(default)]
+    pub endpoint: String,
     /// A grant type, `revoke`, `jwks`, …
     pub grant: String,
+    /// How the client showed who it is, as RFC 7591 calls it; also where it was not believed.
+    #[serde(default)]
+    pub auth: Option<String>,
+    /// The thumbprint of the key that a proof of possession named (RFC 9449).
+    #[serde(default)]
+    pub dpop_jkt: Option<String>,
+    /// Origins and paths of resources that were asked for (RFC 8707).
+    #[serde(default)]
+    pub resource: Vec<String>,
     pub app: Option<String>,
     pub principal: Option<String>,
     pub status: u16,
@@ -123,12 +135,15 @@ pub(super) struct Ended {
 
 impl Journal {
     pub(super) fn record(&mut self, now: Timestamp, facts: Facts, ended: Ended) {
-        let asked_for_token =
-            !matches!(facts.grant.as_str(), "revoke" | "jwks" | "metadata" | "send_otp" | "none");
+        let asked_for_token = facts.endpoint == "token";
         let event = Event {
             at: now,
             site: facts.site,
+            endpoint: facts.endpoint.to_owned(),
             grant: facts.grant,
+            auth: facts.auth.map(str::to_owned),
+            dpop_jkt: facts.dpop_jkt,
+            resource: facts.resource,
             app: facts.app,
             principal: facts.principal.map(|name| name.to_ascii_lowercase()),
             status: ended.status,

@@ -1,17 +1,28 @@
-//! A plain RFC 6749 authorization server: client credentials and refresh tokens, revocation (RFC 7009), metadata
-//! (RFC 8414), keys (RFC 7517). Has no authorization endpoint: connections are made by order, not by consent.
+//! A plain authorization server: RFC 6749 with everything around it that a client may be asked to do. Codes with PKCE,
+//! pushed requests, devices, assertions, token exchange, proof of possession, resource indicators, introspection,
+//! revocation, metadata and keys. Connections are made by consent or by order.
 //!
 //! The same orders can be given by the methods of [`OAuthSimulator`] and over its control endpoint.
 
 mod answer;
+mod authorize;
+mod behaviour;
+mod client_auth;
+mod control;
+pub mod demo;
+mod device;
+mod dpop;
 mod grants;
+mod issue;
+mod metadata;
 #[cfg(test)]
 mod tests;
 mod world;
 
-pub use world::{
-    Authentication, Behaviour, Client, Connected, NewClient, Options, Refusal, TokenForm, World,
+pub use behaviour::{
+    AuthorizeRules, Behaviour, DeviceRules, DpopRules, Iss, Needed, NonceRule, Options, TokenForm,
 };
+pub use world::{Authentication, Client, Connected, NewClient, Refusal, World};
 
 use super::{
     SimulatorError,
@@ -40,6 +51,11 @@ impl Simulator<World> {
     /// The token endpoint's URL.
     pub fn token_url(&self) -> String {
         self.base_url(SITE).unwrap_or_default() + "/token"
+    }
+
+    /// Makes what [`demo`] names, where it is not there already; returns a new refresh token.
+    pub fn furnish(&self) -> Result<String, SimulatorError> {
+        self.host().change(World::furnish)?
     }
 
     /// Registers a client, or replaces the one with this id.

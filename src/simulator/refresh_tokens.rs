@@ -81,11 +81,17 @@ impl Expiry {
 }
 
 /// Whom a family was issued to and for what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) app: String,
     pub(super) principal: String,
     pub(super) scope: Vec<String>,
+    /// For whom its access tokens are (RFC 8707).
+    #[serde(default)]
+    pub(super) resource: Vec<String>,
+    /// The key it is bound to (RFC 9449).
+    #[serde(default)]
+    pub(super) jkt: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -141,6 +147,19 @@ impl RefreshTokens {
     /// Whose token this is; `None` if it means nothing here.
     pub(super) fn owner(&self, token: &str) -> Option<&Owner> {
         self.family(token).map(|family| &family.owner)
+    }
+
+    /// Whose token this is, and until when, if it would be taken now.
+    pub(super) fn alive(
+        &self,
+        now: Timestamp,
+        rules: &RefreshRules,
+        token: &str,
+    ) -> Option<(&Owner, Timestamp)> {
+        let family = self.family(token).filter(|family| family.expires_at > now)?;
+        let superseded_at = family.superseded.iter().find(|(old, _)| old == token).map(|(_, at)| *at);
+        let good = superseded_at.is_none_or(|at| rules.superseded.still_good(at, now));
+        good.then_some((&family.owner, family.expires_at))
     }
 
     /// Tells what a presented token says about the request, changing nothing.
@@ -277,7 +296,7 @@ mod tests {
 
     fn bench(rules: RefreshRules) -> Bench {
         let (mut book, mut dice) = (RefreshTokens::default(), Dice::new(Some(1)));
-        let owner = Owner { app: "app".to_owned(), principal: "acme".to_owned(), scope: Vec::new() };
+        let owner = Owner { app: "app".to_owned(), principal: "acme".to_owned(), ..Owner::default() };
         let first = book.issue(Timestamp(0), &rules, &mut dice, owner).token;
         Bench { book, dice, rules, first }
     }

@@ -1,8 +1,11 @@
 //! RS256 JSON Web Tokens and the key sets that verify them (RFC 7515, 7517, 7518 §3.3).
 //! Signs and reads only what the simulators issue themselves; no general JWT library.
 
+pub(super) mod foreign;
+
 use super::SimulatorError;
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     encoding::{AsDer, Pkcs8V1Der},
     rand::SystemRandom,
     rsa::{KeyPair, KeySize},
@@ -86,6 +89,11 @@ impl SigningKey {
             "e": number(public.exponent().big_endian_without_leading_zero()),
         }]})
     }
+}
+
+/// FIPS 180-4.
+pub(super) fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest(&SHA256, bytes).as_ref().to_vec()
 }
 
 fn encode(part: &Value) -> String {

@@ -1,12 +1,21 @@
 //! Between the nouns of the domain and the bytes that lie in the store. A record that any version of the
 //! program wrote is read, or refused with the field's name; nothing is guessed.
 
+mod authorization;
+mod clients;
+mod walks;
+
+pub use clients::{decode_audit_key, decode_client, encode_audit_key, encode_client};
+pub use walks::{decode_kek_log, decode_walk, encode_kek_log, encode_walk};
+
 use super::record as pb;
 use crate::{
     clock::Timestamp,
     domain::{
-        client::{Client, Hold, StoredSecret, Tenant},
-        connection::{Attempt, Before, Connection, LastFailure, Mark, Principal, StateReason, Token},
+        client::{Deletion, Tenant, Undo},
+        connection::{
+            Attempt, Before, BoundKey, Connection, LastFailure, Mark, Principal, StateReason, Token,
+        },
         names::{ClientName, ConnectionName, ProviderName, TenantName},
         token::Sealed,
     },
@@ -60,8 +69,10 @@ pub fn encode_connection(c: &Connection) -> Vec<u8> {
         client: c.client.to_string(),
         grant: c.grant.to_string(),
         principal: c.principal.as_ref().map(|p| pb::Principal { kind: p.kind.to_string(), id: p.id.clone() }),
+        subject: c.subject.clone(),
         labels: c.labels.clone(),
         requested_scopes: c.requested_scopes.clone(),
+        requested_resources: c.requested_resources.clone(),
         scopes: c.scopes.clone(),
         narrowing: c.narrowing.to_string(),
         api_base_url: c.api_base_url.clone(),
@@ -73,6 +84,10 @@ pub fn encode_connection(c: &Connection) -> Vec<u8> {
         }),
         family: c.family.as_bytes().to_vec(),
         generation: c.generation,
+        dpop: c.dpop.as_ref().map(|key| pb::BoundKey {
+            sealed: key.sealed.bytes().to_vec(),
+            thumbprint: key.thumbprint.clone(),
+        }),
         refresh_token: bytes_of(c.refresh_token.as_ref()),
         previous_refresh_token: bytes_of(c.previous_refresh_token.as_ref()),
         refresh_expires_at: c.refresh_expires_at.map(|at| at.0),
@@ -84,6 +99,7 @@ pub fn encode_connection(c: &Connection) -> Vec<u8> {
             soft_at: t.soft_at.0,
             hard_at: t.hard_at.0,
             overlap: t.overlap.to_string(),
+            bound_to: t.bound_to.clone(),
         }),
         attempt: c.attempt.as_ref().map(|a| pb::Attempt {
             id: a.id.as_bytes().to_vec(),
@@ -91,6 +107,7 @@ pub fn encode_connection(c: &Connection) -> Vec<u8> {
             generation: a.generation,
             started_at: a.started_at.0,
             lease_until: a.lease_until.0,
+            authorization: a.authorization.map(|id| id.as_bytes().to_vec()),
         }),
         settled: c.settled.map(|id| id.as_bytes().to_vec()),
         suspicion: c.suspicion.as_ref().map(encode_mark),
@@ -104,6 +121,7 @@ pub fn encode_connection(c: &Connection) -> Vec<u8> {
             correlation_id: f.correlation_id.clone(),
             at: f.at.0,
         }),
+        authorization: c.authorization.as_deref().map(authorization::encode),
     }
     .encode_to_vec()
 }
@@ -124,8 +142,10 @@ pub fn decode_connection(name: &ConnectionName, bytes: &[u8]) -> Result<Connecti
             .principal
             .map(|p| Ok(Principal { kind: word("principal.kind", &p.kind)?, id: p.id }))
             .transpose()?,
+        subject: r.subject,
         labels: r.labels,
         requested_scopes: r.requested_scopes,
+        requested_resources: r.requested_resources,
         scopes: r.scopes,
         narrowing: word("narrowing", &r.narrowing)?,
         api_base_url: r.api_base_url,
@@ -140,6 +160,9 @@ pub fn decode_connection(name: &ConnectionName, bytes: &[u8]) -> Result<Connecti
             .transpose()?,
         family: uuid("family", &r.family)?,
         generation: r.generation,
+        dpop: r
+            .dpop
+            .map(|key| BoundKey { sealed: Sealed::from_bytes(key.sealed), thumbprint: key.thumbprint }),
         refresh_token: r.refresh_token.map(Sealed::from_bytes),
         previous_refresh_token: r.previous_refresh_token.map(Sealed::from_bytes),
         refresh_expires_at: r.refresh_expires_at.map(Timestamp),
@@ -152,6 +175,7 @@ pub fn decode_connection(name: &ConnectionName, bytes: &[u8]) -> Result<Connecti
         failures: r.failures,
         last_success_at: r.last_success_at.map(Timestamp),
         last_failure: r.last_failure.map(decode_failure).transpose()?,
+        authorization: r.authorization.map(authorization::decode).transpose()?.map(Box::new),
     })
 }
 
@@ -182,6 +206,7 @@ fn decode_token(t: pb::Token) -> Result<Token, CodecError> {
         soft_at: Timestamp(t.soft_at),
         hard_at: Timestamp(t.hard_at),
         overlap: word("token.overlap", &t.overlap)?,
+        bound_to: t.bound_to,
     })
 }
 
@@ -192,6 +217,7 @@ fn decode_attempt(a: pb::Attempt) -> Result<Attempt, CodecError> {
         generation: a.generation,
         started_at: Timestamp(a.started_at),
         lease_until: Timestamp(a.lease_until),
+        authorization: a.authorization.map(|id| uuid("attempt.authorization", &id)).transpose()?,
     })
 }
 
@@ -217,85 +243,6 @@ fn decode_failure(f: pb::LastFailure) -> Result<LastFailure, CodecError> {
     })
 }
 
-pub fn encode_client(c: &Client) -> Vec<u8> {
-    pb::Client {
-        uid: c.uid.as_bytes().to_vec(),
-        revision: c.revision,
-        created_at: c.created_at.0,
-        updated_at: c.updated_at.0,
-        provider: c.provider.to_string(),
-        client_id: c.client_id.clone(),
-        auth: c.auth.to_string(),
-        allowed_grants: c.allowed_grants.iter().map(ToString::to_string).collect(),
-        allowed_scopes: c.allowed_scopes.clone(),
-        environment: c.environment.to_string(),
-        secrets: c
-            .secrets
-            .iter()
-            .map(|s| pb::ClientSecret {
-                id: s.id.as_bytes().to_vec(),
-                sealed: bytes_of(s.sealed.as_ref()),
-                created_at: s.created_at.0,
-                retired_at: s.retired_at.map(|at| at.0),
-            })
-            .collect(),
-        hold: c.hold.as_ref().map(|h| pb::Hold {
-            until: h.until.0,
-            code: h.code.clone(),
-            correlation_id: h.correlation_id.clone(),
-            at: h.at.0,
-            failures: h.failures,
-        }),
-        endings: c.endings.iter().map(|at| at.0).collect(),
-    }
-    .encode_to_vec()
-}
-
-pub fn decode_client(name: &ClientName, bytes: &[u8]) -> Result<Client, CodecError> {
-    let r: pb::Client = parsed(bytes)?;
-    Ok(Client {
-        name: name.clone(),
-        uid: uuid("uid", &r.uid)?,
-        revision: r.revision,
-        created_at: Timestamp(r.created_at),
-        updated_at: Timestamp(r.updated_at),
-        provider: word::<ProviderName>("provider", &r.provider)?,
-        client_id: r.client_id,
-        auth: word("auth", &r.auth)?,
-        allowed_grants: r
-            .allowed_grants
-            .iter()
-            .map(|grant| word("allowed_grants", grant))
-            .collect::<Result<_, _>>()?,
-        allowed_scopes: r.allowed_scopes,
-        environment: word("environment", &r.environment)?,
-        secrets: r
-            .secrets
-            .into_iter()
-            .map(|s| {
-                Ok(StoredSecret {
-                    id: uuid("secrets.id", &s.id)?,
-                    sealed: s.sealed.map(Sealed::from_bytes),
-                    created_at: Timestamp(s.created_at),
-                    retired_at: s.retired_at.map(Timestamp),
-                })
-            })
-            .collect::<Result<_, _>>()?,
-        hold: r.hold.map(decode_hold),
-        endings: r.endings.into_iter().map(Timestamp).collect(),
-    })
-}
-
-fn decode_hold(h: pb::Hold) -> Hold {
-    Hold {
-        until: Timestamp(h.until),
-        code: h.code,
-        correlation_id: h.correlation_id,
-        at: Timestamp(h.at),
-        failures: h.failures,
-    }
-}
-
 pub fn encode_tenant(t: &Tenant) -> Vec<u8> {
     pb::Tenant {
         uid: t.uid.as_bytes().to_vec(),
@@ -304,6 +251,9 @@ pub fn encode_tenant(t: &Tenant) -> Vec<u8> {
         updated_at: t.updated_at.0,
         display_name: t.display_name.clone(),
         labels: t.labels.clone(),
+        deleted_at: t.deletion.map(|deletion| deletion.deleted_at.0),
+        purge_at: t.deletion.map(|deletion| deletion.purge_at.0),
+        purging: t.deletion.is_some_and(|deletion| deletion.undo == Undo::TooLate),
     }
     .encode_to_vec()
 }
@@ -318,6 +268,15 @@ pub fn decode_tenant(name: &TenantName, bytes: &[u8]) -> Result<Tenant, CodecErr
         updated_at: Timestamp(r.updated_at),
         display_name: r.display_name,
         labels: r.labels,
+        deletion: match (r.deleted_at, r.purge_at) {
+            (Some(deleted_at), purge_at) => Some(Deletion {
+                deleted_at: Timestamp(deleted_at),
+                purge_at: Timestamp(needed("purge_at", purge_at)?),
+                undo: if r.purging { Undo::TooLate } else { Undo::Possible },
+            }),
+            (None, Some(_)) => return Err(wrong("deleted_at", "is missing")),
+            (None, None) => None,
+        },
     })
 }
 

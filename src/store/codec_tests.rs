@@ -2,14 +2,17 @@
 
 use super::*;
 use crate::domain::{
-    client::Environment,
+    authorization::{Authorization, Browser, Device, Digest, Fault, Presence, Principals, Stage, Taker, Way},
+    client::{Client, Environment, Hold, HoldReason},
     connection::{Narrowing, PrincipalKind, State},
+    credential::{Certificate, PublicKey, PublicPart, StoredSecret},
     failure::{Class, Reason},
-    profile::{ClientAuth, GrantKind, Overlap},
+    profile::{ClientAuth, GrantKind, Overlap, SigningAlg},
+    rotation::{Rotation, RotationStage},
     samples::{self, START, id},
 };
 use proptest::{option, prelude::*, sample::select};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 fn text() -> impl Strategy<Value = String> {
     "\\PC{0,12}"
@@ -46,8 +49,8 @@ fn mark() -> impl Strategy<Value = Mark> {
 }
 
 fn token() -> impl Strategy<Value = Token> {
-    (sealed(), any::<u64>(), time(), time(), time(), time(), select(Overlap::ALL)).prop_map(
-        |(sealed, generation, issued_at, expires_at, soft_at, hard_at, overlap)| Token {
+    (sealed(), any::<u64>(), time(), time(), time(), time(), select(Overlap::ALL), option::of(text()))
+        .prop_map(|(sealed, generation, issued_at, expires_at, soft_at, hard_at, overlap, bound_to)| Token {
             sealed,
             generation,
             issued_at,
@@ -55,20 +58,65 @@ fn token() -> impl Strategy<Value = Token> {
             soft_at,
             hard_at,
             overlap,
-        },
-    )
+            bound_to,
+        })
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    (uuids(), text(), any::<u64>(), time(), time()).prop_map(
-        |(id, replica, generation, started_at, lease_until)| Attempt {
+    (uuids(), text(), any::<u64>(), time(), time(), option::of(uuids())).prop_map(
+        |(id, replica, generation, started_at, lease_until, authorization)| Attempt {
             id,
             replica,
             generation,
             started_at,
             lease_until,
+            authorization,
         },
     )
+}
+
+fn digests() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let browser = (
+        (select(Taker::ALL), digests(), option::of(digests()), option::of(digests())),
+        (text(), option::of(text()), option::of(text())),
+        (select(Presence::ALL), select(Presence::ALL)),
+    );
+    let browser = browser.prop_map(|(who, texts, (iss, state_echo))| {
+        let (taker, state, opener, cookie) = who;
+        let (redirect_uri, return_uri, issuer) = texts;
+        Way::Browser(Browser {
+            taker,
+            state,
+            opener,
+            cookie,
+            redirect_uri,
+            return_uri,
+            issuer,
+            iss,
+            state_echo,
+        })
+    });
+    let device =
+        any::<u32>().prop_map(|ms| Way::Device(Device { interval: Duration::from_millis(ms.into()) }));
+    prop_oneof![browser, device, any::<u32>().prop_map(|refused| Way::Otp { refused })]
+}
+
+prop_compose! {
+    fn authorization()(
+        id in uuids(), way in way(), stage in select(Stage::ALL), started_at in time(), expires_at in time(),
+        due in option::of(time()), secrets in option::of(sealed()), scopes in texts(), resources in texts(),
+        principals in select(Principals::ALL), ended_at in option::of(time()), code in option::of(text()),
+        correlation_id in option::of(text()), fault in option::of(select(Fault::ALL)),
+    ) -> Authorization {
+        Authorization {
+            id, way, stage, started_at, expires_at, due, secrets, scopes, resources, principals, ended_at, fault, code,
+            correlation_id,
+        }
+    }
 }
 
 fn last_failure() -> impl Strategy<Value = LastFailure> {
@@ -82,10 +130,11 @@ prop_compose! {
         times in (time(), time(), option::of(time()), option::of(time()), option::of(time())),
         grant in select(GrantKind::ALL), narrowing in select(Narrowing::ALL), state in select(State::ALL),
         labels in labels(), requested_scopes in texts(), scopes in texts(), api_base_url in option::of(text()),
+        subject in option::of(text()), requested_resources in texts(),
     ) -> Connection {
         Connection {
             uid, family, revision, generation, failures, grant, narrowing, state, labels, requested_scopes, scopes,
-            api_base_url, created_at: times.0, updated_at: times.1, due: times.2, last_success_at: times.3,
+            api_base_url, subject, requested_resources, created_at: times.0, updated_at: times.1, due: times.2, last_success_at: times.3,
             refresh_expires_at: times.4, ..samples::connection()
         }
     }
@@ -98,22 +147,48 @@ prop_compose! {
         suspicion in option::of(mark()), ambiguous in option::of(mark()), reason_now in option::of(reason()),
         before in option::of((select(State::ALL), option::of(reason()))),
         principal in option::of((select(PrincipalKind::ALL), text())), last_failure in option::of(last_failure()),
+        authorization in option::of(authorization().prop_map(Box::new)),
+        dpop in option::of((sealed(), text())),
     ) -> Connection {
         Connection {
             refresh_token, previous_refresh_token, token, attempt, settled, suspicion, ambiguous,
             reason: reason_now,
             before: before.map(|(state, reason)| Before { state, reason }),
             principal: principal.map(|(kind, id)| Principal { kind, id }),
-            last_failure, ..plain
+            dpop: dpop.map(|(sealed, thumbprint)| BoundKey { sealed, thumbprint }),
+            last_failure, authorization, ..plain
         }
     }
 }
 
 prop_compose! {
-    fn secrets()(id in uuids(), sealed in option::of(sealed()), created_at in time(), retired_at in option::of(time()))
-        -> StoredSecret {
-        StoredSecret { id, sealed, created_at, retired_at }
+    fn secrets()(
+        id in uuids(), sealed in option::of(sealed()), created_at in time(), public in public_part(),
+        times in (option::of(time()), option::of(time()), option::of(time()), option::of(time())),
+    ) -> StoredSecret {
+        StoredSecret {
+            id, public, sealed, created_at, retired_at: times.0, expires_at: times.1, last_used_at: times.2,
+            refused_at: times.3,
+        }
     }
+}
+
+prop_compose! {
+    fn rotations()(
+        started_at in time(), stage in select(RotationStage::ALL), old in text(), old_secret in uuids(),
+        known in texts(), new in option::of((text(), uuids())),
+    ) -> Rotation {
+        Rotation { started_at, stage, old, old_secret, known, new }
+    }
+}
+
+fn public_part() -> impl Strategy<Value = PublicPart> {
+    let key = (text(), select(SigningAlg::ALL), text())
+        .prop_map(|(key_id, algorithm, jwk)| PublicPart::PrivateKey(PublicKey { key_id, algorithm, jwk }));
+    let certificate = (text(), text(), text()).prop_map(|(chain, thumbprint, subject)| {
+        PublicPart::Certificate(Certificate { chain, thumbprint, subject })
+    });
+    prop_oneof![Just(PublicPart::SharedSecret), key, certificate]
 }
 
 prop_compose! {
@@ -123,16 +198,18 @@ prop_compose! {
         allowed_grants in proptest::collection::vec(select(GrantKind::ALL), 0..4),
         secrets in proptest::collection::vec(secrets(), 0..4),
         hold in option::of((
-            time(), option::of(text()), option::of(text()), time(), any::<u32>(),
+            time(), option::of(select(HoldReason::ALL)), option::of(text()), option::of(text()), time(),
+            any::<u32>(),
         )),
+        preferred in option::of(uuids()), rotation in option::of(rotations()),
         endings in proptest::collection::vec(time(), 0..4),
     ) -> Client {
-        let hold = hold.map(|(until, code, correlation_id, at, failures)| {
-            Hold { until, code, correlation_id, at, failures }
+        let hold = hold.map(|(until, reason, code, correlation_id, at, failures)| {
+            Hold { until, reason, code, correlation_id, at, failures }
         });
         Client {
             uid, revision, created_at, updated_at, client_id, auth, allowed_grants, allowed_scopes, environment,
-            secrets, hold, endings, ..samples::client()
+            secrets, preferred, rotation, hold, endings, ..samples::client()
         }
     }
 }
@@ -143,7 +220,7 @@ prop_compose! {
         labels in labels(),
     ) -> Tenant {
         let name = "tenants/t".parse().unwrap();
-        Tenant { name, uid, revision, created_at, updated_at, display_name, labels }
+        Tenant { name, uid, revision, created_at, updated_at, display_name, labels, deletion: None }
     }
 }
 
@@ -205,6 +282,7 @@ fn full_connection() -> Connection {
             generation: 3,
             started_at: Timestamp(14),
             lease_until: Timestamp(15),
+            authorization: None,
         }),
         settled: Some(id(5)),
         suspicion: Some(mark(3, 16)),
@@ -218,6 +296,7 @@ fn full_connection() -> Connection {
             soft_at: Timestamp(22),
             hard_at: Timestamp(23),
             overlap: Overlap::Dies,
+            bound_to: None,
         }),
         failures: 6,
         last_failure: Some(LastFailure {
@@ -242,6 +321,7 @@ fn full_client() -> Client {
         ],
         hold: Some(Hold {
             until: Timestamp(32),
+            reason: None,
             code: Some("invalid_client".into()),
             correlation_id: Some("corr-4".into()),
             at: Timestamp(33),
@@ -249,6 +329,37 @@ fn full_client() -> Client {
         }),
         endings: vec![Timestamp(34), Timestamp(35)],
         ..samples::client()
+    }
+}
+
+/// What clients have learnt since: keys, certificates, and how they fared.
+fn client_with_keys() -> Client {
+    let base = full_client();
+    let key =
+        PublicKey { key_id: "key-1".into(), algorithm: SigningAlg::EdDsa, jwk: r#"{"kty":"OKP"}"#.into() };
+    let certificate = Certificate {
+        chain: "-----BEGIN CERTIFICATE-----".into(),
+        thumbprint: "thumb".into(),
+        subject: "CN=app".into(),
+    };
+    Client {
+        auth: ClientAuth::PrivateKeyJwt,
+        secrets: vec![
+            StoredSecret {
+                public: PublicPart::PrivateKey(key),
+                expires_at: Some(Timestamp(41)),
+                last_used_at: Some(Timestamp(42)),
+                ..samples::secret(11)
+            },
+            StoredSecret {
+                public: PublicPart::Certificate(certificate),
+                refused_at: Some(Timestamp(43)),
+                ..samples::secret(12)
+            },
+        ],
+        preferred: Some(id(11)),
+        hold: base.hold.clone().map(|hold| Hold { reason: Some(HoldReason::ClientDisabled), ..hold }),
+        ..base
     }
 }
 
@@ -261,7 +372,52 @@ fn full_tenant() -> Tenant {
         updated_at: START,
         display_name: "Tenant".into(),
         labels: BTreeMap::from([("plan".into(), "gold".into())]),
+        deletion: None,
     }
+}
+
+#[test]
+fn a_deleted_tenant_round_trips() {
+    for undo in [Undo::Possible, Undo::TooLate] {
+        let deletion = Deletion { deleted_at: START, purge_at: Timestamp(START.0 + 7), undo };
+        let tenant = Tenant { deletion: Some(deletion), ..full_tenant() };
+        assert_eq!(decode_tenant(&tenant.name, &encode_tenant(&tenant)), Ok(tenant));
+    }
+    let half = pb::Tenant { uid: vec![0; 16], deleted_at: Some(1), ..pb::Tenant::default() };
+    let refusal = decode_tenant(&full_tenant().name, &half.encode_to_vec()).unwrap_err();
+    assert_eq!(refusal.field, "purge_at");
+}
+
+#[test]
+fn work_on_keys_round_trips() {
+    use crate::domain::{
+        kek_log::{KekLog, SeenKek},
+        walk::{Of, Stage, Task, Walk, WalkLease},
+    };
+    let fresh = Walk::new(Task::Reseal, Of::Root, 2, (START, START));
+    let lease = Some(WalkLease { replica: "one".into(), until: Timestamp(9) });
+    let full = Walk {
+        ended_at: Some(START),
+        stage: Stage::Walking,
+        cursor: Some("connection/t/c".into()),
+        scanned: 3,
+        resealed: 2,
+        broken: 1,
+        total: 4,
+        records: [(1, 2), (2, 7)].into(),
+        lease,
+        ..fresh.clone()
+    };
+    for walk in [fresh, full] {
+        assert_eq!(decode_walk(&walk.name, &encode_walk(&walk)), Ok(walk));
+    }
+    let odd = pb::Walk { uid: vec![0; 16], stage: "running".into(), ..pb::Walk::default() };
+    let name = Walk::new(Task::Purge, Of::Root, 0, (START, START)).name;
+    assert_eq!(decode_walk(&name, &odd.encode_to_vec()).unwrap_err().field, "stage");
+    let (seen_at, activated_at, retired_at) = (START, Some(START), Some(START));
+    let key = SeenKek { version: 1, kind: "file".into(), id: "a".into(), seen_at, activated_at, retired_at };
+    let log = KekLog { uid: id(6), created_at: START, keys: vec![key] };
+    assert_eq!(decode_kek_log(&encode_kek_log(&log)), Ok(log));
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
@@ -291,6 +447,8 @@ fn records_of_format_1_stay_readable() {
     assert_eq!(FORMAT, 1, "a new format gets a golden file of its own, beside this one");
     assert_eq!(decode_connection(&connection.name, &golden("connection")).as_ref(), Ok(&connection));
     assert_eq!(decode_client(&client.name, &golden("client")).as_ref(), Ok(&client));
+    let with_keys = client_with_keys();
+    assert_eq!(decode_client(&client.name, &golden("client with keys")).as_ref(), Ok(&with_keys));
     assert_eq!(decode_tenant(&tenant.name, &golden("tenant")).as_ref(), Ok(&tenant));
     let envelope = unwrap(&golden("envelope")).unwrap();
     assert_eq!((envelope.format, envelope.stamp_key_version), (1, 2));
@@ -302,6 +460,7 @@ fn this_program_writes_what_the_golden_records_are() {
     let wrote = [
         ("connection", encode_connection(&full_connection())),
         ("client", encode_client(&full_client())),
+        ("client with keys", encode_client(&client_with_keys())),
         ("tenant", encode_tenant(&full_tenant())),
         ("envelope", wrap(b"record".to_vec(), 2, b"stamp".to_vec())),
     ];
@@ -362,6 +521,16 @@ fn what_cannot_be_read_says_which_field_it_is() {
     assert_eq!(of(|r| r.allowed_grants[1] = "hope".into()), "allowed_grants");
     assert_eq!(of(|r| r.environment = "moon".into()), "environment");
     assert_eq!(of(|r| r.secrets[0].id.clear()), "secrets.id");
+    assert_eq!(of(|r| r.preferred = Some(vec![1])), "preferred");
+    assert_eq!(of(|r| r.rotation = Some(pb::Rotation::default())), "rotation.stage");
+    assert_eq!(of(|r| r.hold.as_mut().unwrap().reason = Some("mood".into())), "hold.reason");
+    assert_eq!(
+        of(|r| {
+            let key = pb::PublicKey { algorithm: "none".into(), ..pb::PublicKey::default() };
+            r.secrets[0].public = Some(pb::client_secret::Public::PublicKey(key));
+        }),
+        "secrets.public_key.algorithm"
+    );
     assert_eq!(of(|r| r.uid.clear()), "uid");
     assert_eq!(decode_tenant(&full_tenant().name, &[]).unwrap_err().field, "uid");
     assert_eq!(unwrap(&[]).unwrap_err().field, "format");

@@ -1,21 +1,24 @@
 //! Typed records over documents: load, compare-and-set, list, and the three steps of an exchange. Every record
 //! is authenticated when it is loaded and stamped when it is written, whatever the backend.
 
+mod sifting;
+mod steps;
+
+pub use sifting::Sifted;
+
 use super::{
     Change, Dated, Document, Documents, Due, Expect, Feed, Key, Room, StoreError, Swapped, Then, Version,
     claim::Claim,
     codec::{self, CodecError},
-    records::Record,
+    records::{Opened, Record},
+    remembered::{Age, Found, Remembered, Since},
 };
 use crate::{
     clock::{Clock, Timestamp},
     domain::{
-        attempt::{self, Ask, Claiming, Committing, Failing, Renewal, Seen},
-        connection::{Attempt, Connection, State},
-        failure::Failure,
+        connection::{Connection, State},
         lifecycle::Moment,
-        names::{ConnectionName, Owner},
-        profile::Profile,
+        names::Owner,
     },
 };
 use async_trait::async_trait;
@@ -41,6 +44,7 @@ pub struct Place<'a> {
     pub owner: &'a Owner,
     pub key: &'a Key,
     pub version: Version,
+    pub opened: Opened,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,14 @@ pub struct Loaded<R> {
     pub record: R,
     pub version: Version,
     format: u32,
+}
+
+impl<R> Loaded<R> {
+    /// What was written over this.
+    #[must_use]
+    pub fn written(&self, record: R, version: Version) -> Self {
+        Self { record, version, format: codec::FORMAT }
+    }
 }
 
 /// A part of a list.
@@ -87,8 +99,13 @@ pub enum Claimed {
     Held {
         until: Timestamp,
     },
-    /// No exchange in this state; or there was nothing left to spend, which was written down.
+    /// No exchange in this state.
     Ended(State),
+    /// There was nothing left to spend. That has just been written down.
+    Over {
+        before: State,
+        now: Box<Loaded<Connection>>,
+    },
 }
 
 /// How a commit ended.
@@ -107,11 +124,23 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     /// Store's clock minus ours, in milliseconds, as of the last reply.
     skew: AtomicI64,
+    remembered: Remembered,
+}
+
+/// For an answer that is to be written down: an owner that was deleted meanwhile may be restored.
+const FOR_AN_ANSWER: (Aged, Opened) = (Aged::Taken, Opened::Always);
+
+/// Whether a record may be older than what was seen before.
+#[derive(Clone, Copy)]
+enum Aged {
+    Refused,
+    /// An answer to write down is compared with the record itself, and is newer in any case.
+    Taken,
 }
 
 impl Ledger {
     pub fn new(documents: Arc<dyn Documents>, stamper: Arc<dyn Stamper>, clock: Arc<dyn Clock>) -> Self {
-        Self { documents, stamper, clock, skew: AtomicI64::new(0) }
+        Self { documents, stamper, clock, skew: AtomicI64::new(0), remembered: Remembered::default() }
     }
 
     /// The present by both clocks.
@@ -127,19 +156,38 @@ impl Ledger {
     }
 
     pub async fn read<R: Record>(&self, name: &R::Name) -> Result<Option<Loaded<R>>, StoreError> {
-        let key = R::key_of(name)?;
+        self.read_as(name, (Aged::Refused, R::OPENED)).await
+    }
+
+    /// The same, also while its owner is deleted and can be restored.
+    pub async fn read_always<R: Record>(&self, name: &R::Name) -> Result<Option<Loaded<R>>, StoreError> {
+        self.read_as(name, (Aged::Refused, Opened::Always)).await
+    }
+
+    async fn read_as<R: Record>(
+        &self,
+        name: &R::Name,
+        how: (Aged, Opened),
+    ) -> Result<Option<Loaded<R>>, StoreError> {
+        let (key, since) = (R::key_of(name)?, self.remembered.now());
         match self.dated(self.documents.read(&key).await?) {
-            Some(document) => self.open(name, &document).await.map(Some),
+            Some(document) => self.open(name, &document, since, how).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn open<R: Record>(&self, name: &R::Name, document: &Document) -> Result<Loaded<R>, StoreError> {
+    async fn open<R: Record>(
+        &self,
+        name: &R::Name,
+        document: &Document,
+        since: Since,
+        (aged, opened): (Aged, Opened),
+    ) -> Result<Loaded<R>, StoreError> {
         let broken =
             |err: CodecError| StoreError::Broken { key: document.key.to_string(), cause: err.to_string() };
         let envelope = codec::unwrap(&document.body).map_err(broken)?;
         let owner = R::owner_of(name);
-        let place = Place { owner: &owner, key: &document.key, version: document.version };
+        let place = Place { owner: &owner, key: &document.key, version: document.version, opened };
         let stamp = Stamp { key_version: envelope.stamp_key_version, tag: envelope.stamp };
         self.stamper.check(&place, &envelope.record, &stamp).await?;
         let record = R::decode(name, &envelope.record).map_err(|err| {
@@ -149,6 +197,12 @@ impl Ledger {
                 broken(err)
             }
         })?;
+        match (self.remembered.seen(&document.key, age(&record, document.version), since), aged) {
+            (Found::Fits, _) | (Found::Older, Aged::Taken) => {}
+            (Found::Older, Aged::Refused) => {
+                return Err(StoreError::RolledBack { key: document.key.to_string() });
+            }
+        }
         Ok(Loaded { record, version: document.version, format: envelope.format })
     }
 
@@ -173,19 +227,40 @@ impl Ledger {
     }
 
     async fn put<R: Record>(&self, record: &R, expect: Expect, room: Room) -> Result<Wrote, StoreError> {
+        self.put_due(record, expect, room, record.due()).await
+    }
+
+    async fn put_due<R: Record>(
+        &self,
+        record: &R,
+        expect: Expect,
+        room: Room,
+        due: Option<Timestamp>,
+    ) -> Result<Wrote, StoreError> {
         let key = R::key_of(record.name())?;
         let owner = R::owner_of(record.name());
-        let place = Place { owner: &owner, key: &key, version: expect.writes() };
+        let place = Place { owner: &owner, key: &key, version: expect.writes(), opened: Opened::Always };
         let bytes = record.encode();
         let stamp = self.stamper.stamp(&place, &bytes).await?;
         let body = codec::wrap(bytes, stamp.key_version, stamp.tag);
-        self.swap(Change { key, expect, then: Then::Put { body, due: record.due() }, room }).await
+        let then = Then::Put { body, due };
+        let wrote = self.swap(Change { key: key.clone(), expect, then, room }).await?;
+        if let Wrote::Done(version) = wrote {
+            self.remembered.wrote(&key, age(record, version));
+        }
+        Ok(wrote)
     }
 
     pub async fn delete<R: Record>(&self, loaded: &Loaded<R>) -> Result<Wrote, StoreError> {
         let key = R::key_of(loaded.record.name())?;
         let expect = Expect::At(loaded.version);
-        self.swap(Change { key, expect, then: Then::Delete, room: Room::Forced }).await
+        let wrote =
+            self.swap(Change { key: key.clone(), expect, then: Then::Delete, room: Room::Forced }).await?;
+        if let Wrote::Done(version) = wrote {
+            // What comes back from the dead is older than its end.
+            self.remembered.wrote(&key, age(&loaded.record, version.next()));
+        }
+        Ok(wrote)
     }
 
     async fn swap(&self, change: Change) -> Result<Wrote, StoreError> {
@@ -222,25 +297,31 @@ impl Ledger {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Listed<R>, StoreError> {
+        let since = self.remembered.now();
         let documents = self.documents.scan(prefix, after, limit).await?;
         let next = documents.last().filter(|_| documents.len() == limit).map(|last| last.key.clone());
         let mut items = Vec::with_capacity(documents.len());
         for document in &documents {
-            match self.open_found(document).await {
+            match self.open_found(document, since).await {
                 Ok(loaded) => items.push(loaded),
                 Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
+                Err(StoreError::Deleted { .. }) => {}
                 Err(err) => tracing::error!(cause = %err, "stored record is left out of a list"),
             }
         }
         Ok(Listed { items, next })
     }
 
-    async fn open_found<R: Record>(&self, document: &Document) -> Result<Loaded<R>, StoreError> {
+    async fn open_found<R: Record>(
+        &self,
+        document: &Document,
+        since: Since,
+    ) -> Result<Loaded<R>, StoreError> {
         let name = R::name_of(&document.key).ok_or_else(|| StoreError::Broken {
             key: document.key.to_string(),
             cause: "key is not a name of its kind".into(),
         })?;
-        self.open(&name, document).await
+        self.open(&name, document, since, (Aged::Refused, R::OPENED)).await
     }
 
     /// The first key that begins with `prefix`, whether or not its record can be read.
@@ -258,112 +339,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Asks for the right to spend a connection's grant. `attempt` becomes the open one if it is granted.
-    pub async fn claim(
-        &self,
-        name: &ConnectionName,
-        seen: Seen,
-        ask: Ask,
-        profile: &Profile,
-        open: impl Fn(Moment) -> Attempt + Send + Sync,
-    ) -> Result<Claimed, StoreError> {
-        for _ in 0..CONFLICTS_MAX {
-            let Some(loaded) = self.read::<Connection>(name).await? else {
-                return Ok(Claimed::Ended(State::Revoked));
-            };
-            let now = self.now();
-            let attempt = open(now);
-            match attempt::claim(&loaded.record, seen, attempt.clone(), ask, profile, now) {
-                Claiming::Claim(next) => {
-                    if let Wrote::Done(version) = self.update_attempt(&loaded, &next, &attempt).await? {
-                        let claim = Claim { connection: *next, attempt, version };
-                        return Ok(Claimed::Yours(Box::new(claim)));
-                    }
-                }
-                Claiming::Busy { until } => return Ok(Claimed::Busy { until }),
-                Claiming::Moved => return Ok(Claimed::Moved(Box::new(loaded))),
-                Claiming::Held { until } => return Ok(Claimed::Held { until }),
-                Claiming::Ended(state) => return Ok(Claimed::Ended(state)),
-                Claiming::PutOff(next) => {
-                    if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
-                        let until = next.due.unwrap_or(self.now().store);
-                        return Ok(Claimed::Held { until });
-                    }
-                }
-                Claiming::Nothing(next) => {
-                    if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
-                        return Ok(Claimed::Ended(next.state));
-                    }
-                }
-            }
-        }
-        Err(contended::<Connection>(name))
-    }
-
-    /// Writes a claim. A reply that never came is settled by reading again: the attempt's id says whether
-    /// the write happened.
-    async fn update_attempt(
-        &self,
-        loaded: &Loaded<Connection>,
-        next: &Connection,
-        attempt: &Attempt,
-    ) -> Result<Wrote, StoreError> {
-        let lost = match self.update(loaded, next, Room::Needed).await {
-            Err(lost @ StoreError::Unavailable { .. }) => lost,
-            other => return other,
-        };
-        match self.read::<Connection>(&next.name).await {
-            Ok(Some(found)) if found.record.attempt.as_ref().is_some_and(|open| open.id == attempt.id) => {
-                Ok(Wrote::Done(found.version))
-            }
-            Ok(_) => Ok(Wrote::Conflict),
-            Err(_) => Err(lost),
-        }
-    }
-
-    /// Makes an answer the connection's present. Safe to call again after [`StoreError::Unavailable`]: an
-    /// answer that was written is recognised. Never refused for want of memory.
-    pub async fn commit(&self, claim: &Claim, renewal: &Renewal) -> Result<Committed, StoreError> {
-        let name = &claim.connection.name;
-        for _ in 0..CONFLICTS_MAX {
-            let Some(loaded) = self.read::<Connection>(name).await? else { return Ok(Committed::Orphaned) };
-            match attempt::commit(&loaded.record, renewal, self.now()) {
-                Committing::Commit(next) => {
-                    if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
-                        let done = Loaded { record: *next, version, format: codec::FORMAT };
-                        return Ok(Committed::Done(Box::new(done)));
-                    }
-                }
-                Committing::Settled => return Ok(Committed::Done(Box::new(loaded))),
-                Committing::Superseded => return Ok(Committed::Superseded(Box::new(loaded))),
-                Committing::Orphaned => return Ok(Committed::Orphaned),
-            }
-        }
-        Err(contended::<Connection>(name))
-    }
-
-    /// Closes the attempt without an answer. `None` when somebody took over or the connection is gone.
-    pub async fn fail(
-        &self,
-        claim: &Claim,
-        failure: &Failure,
-        profile: &Profile,
-    ) -> Result<Option<Loaded<Connection>>, StoreError> {
-        let name = &claim.connection.name;
-        for _ in 0..CONFLICTS_MAX {
-            let Some(loaded) = self.read::<Connection>(name).await? else { return Ok(None) };
-            match attempt::fail(&loaded.record, claim.attempt.id, failure, profile, self.now()) {
-                Failing::Write(next) => {
-                    if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
-                        return Ok(Some(Loaded { record: *next, version, format: codec::FORMAT }));
-                    }
-                }
-                Failing::Overtaken => return Ok(None),
-            }
-        }
-        Err(contended::<Connection>(name))
-    }
-
     pub fn shards(&self) -> u16 {
         self.documents.shards()
     }
@@ -375,6 +350,11 @@ impl Ledger {
     pub async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {
         self.documents.changes().await
     }
+}
+
+fn age<R: Record>(record: &R, version: Version) -> Age {
+    let (uid, created_at) = record.born();
+    Age { uid, created_at, version }
 }
 
 fn contended<R: Record>(name: &R::Name) -> StoreError {

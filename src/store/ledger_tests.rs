@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     clock::TokioClock,
-    domain::samples::{START, attempt, connection, profile},
+    domain::{
+        attempt::Ask,
+        samples::{START, attempt, connection, profile},
+    },
     store::embedded::Embedded,
 };
 use prost::Message;
@@ -82,4 +85,74 @@ async fn a_newer_record_with_words_of_its_own_is_called_too_new_and_not_broken()
     let rig = Rig::of_a_newer_program(record).await;
     let read = rig.ledger.read::<Connection>(&connection().name).await;
     assert_eq!(read.unwrap_err(), too_new());
+}
+
+/// A store whose owner puts back what was there before.
+struct Owned {
+    documents: Arc<dyn Documents>,
+    ledger: Ledger,
+    key: Key,
+}
+
+impl Owned {
+    async fn new() -> Self {
+        let clock = Arc::new(TokioClock::starting_at(START));
+        let documents: Arc<dyn Documents> = Arc::new(Embedded::in_memory(clock.clone()).unwrap());
+        let ledger = Ledger::new(documents.clone(), Arc::new(Credulous), clock);
+        ledger.create(&connection()).await.unwrap();
+        Self { documents, ledger, key: Connection::key_of(&connection().name).unwrap() }
+    }
+
+    async fn read(&self) -> Result<Option<Loaded<Connection>>, StoreError> {
+        self.ledger.read::<Connection>(&connection().name).await
+    }
+
+    async fn now(&self) -> Option<Document> {
+        self.documents.read(&self.key).await.unwrap().value
+    }
+
+    /// The first version, byte by byte.
+    async fn put_back(&self, first: &Document) {
+        if let Some(present) = self.now().await {
+            let expect = Expect::At(present.version);
+            let gone = Change { key: self.key.clone(), expect, then: Then::Delete, room: Room::Forced };
+            self.documents.swap(gone).await.unwrap();
+        }
+        let then = Then::Put { body: first.body.clone(), due: None };
+        let change = Change { key: self.key.clone(), expect: Expect::Absent, then, room: Room::Needed };
+        self.documents.swap(change).await.unwrap();
+        assert_eq!(self.now().await.unwrap(), *first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_record_is_refused_by_who_has_seen_a_newer_one() {
+    let owned = Owned::new().await;
+    let first = owned.now().await.unwrap();
+    let loaded = owned.read().await.unwrap().unwrap();
+    owned.ledger.update(&loaded, &loaded.record, Room::Needed).await.unwrap();
+    owned.put_back(&first).await;
+    let refused = StoreError::RolledBack { key: owned.key.to_string() };
+    assert_eq!(owned.read().await.unwrap_err(), refused);
+    assert_eq!(owned.read().await.unwrap_err(), refused, "and again");
+    let listed = owned.ledger.list::<Connection>("connection/", None, 10).await.unwrap();
+    assert!(listed.items.is_empty(), "a list leaves it out");
+    let clock = Arc::new(TokioClock::starting_at(START));
+    let started_again = Ledger::new(owned.documents.clone(), Arc::new(Credulous), clock);
+    assert!(started_again.read::<Connection>(&connection().name).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_does_not_come_back() {
+    let owned = Owned::new().await;
+    let first = owned.now().await.unwrap();
+    let loaded = owned.read().await.unwrap().unwrap();
+    owned.ledger.delete(&loaded).await.unwrap();
+    assert!(owned.read().await.unwrap().is_none());
+    owned.put_back(&first).await;
+    assert!(matches!(owned.read().await, Err(StoreError::RolledBack { .. })));
+    let anew = Connection { uid: uuid::Uuid::from_u128(77), ..connection() };
+    owned.ledger.delete(&loaded).await.unwrap();
+    owned.ledger.create(&anew).await.unwrap();
+    assert_eq!(owned.read().await.unwrap().unwrap().record.uid, anew.uid, "one of the same name may be made");
 }

@@ -7,25 +7,45 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
+        audit::{AuditKeyName, KeptAuditKey},
         client::{Client, Tenant},
         connection::Connection,
+        kek_log::{KekLog, KekLogName},
         names::{ClientName, ConnectionName, Id, Owner, TenantName},
+        walk::{Of, Shelf, Task, Walk, WalkName},
     },
 };
 use std::fmt::Display;
+use uuid::Uuid;
 
 /// Where an owner's word stands in a key for the platform's own things. No id has an underscore.
 const PLATFORM: &str = "_platform";
 
+/// Where the root keys' word stands in a key.
+const ROOT_WORD: &str = "_root";
+
+/// When a record may be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// While its owner's keys are in use.
+    InUse,
+    /// Also while its owner is deleted and can be restored.
+    Always,
+}
+
 /// Something that is kept as a document.
 pub trait Record: Sized + Clone + Send + Sync {
     type Name: Display + Clone + Send + Sync;
+
+    const OPENED: Opened = Opened::InUse;
 
     fn name(&self) -> &Self::Name;
     fn key_of(name: &Self::Name) -> Result<Key, StoreError>;
     /// The name that a key stands for; `None` for keys of other kinds.
     fn name_of(key: &Key) -> Option<Self::Name>;
     fn owner_of(name: &Self::Name) -> Owner;
+    /// Its uid, and when it was made: what tells it from another one of the same name.
+    fn born(&self) -> (Uuid, Timestamp);
     fn encode(&self) -> Vec<u8>;
     fn decode(name: &Self::Name, bytes: &[u8]) -> Result<Self, CodecError>;
 
@@ -65,6 +85,61 @@ pub const CONNECTIONS: &str = "connection";
 pub const CLIENTS: &str = "client";
 pub const TENANTS: &str = "tenant";
 pub const KEYS: &str = "keys";
+pub const AUDIT_KEY: &str = "audit-key";
+pub const KEK_LOG: &str = "kek";
+pub const WALKS: &str = "walk";
+pub const ENDED_WALKS: &str = "walked";
+
+/// A part of what is sealed or stamped by the keys of one owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    Connections(String),
+    Clients(String),
+    Tenant(String),
+    AuditKey(String),
+    KekLog(String),
+    Walks(String),
+}
+
+impl Holding {
+    /// What its documents' keys begin with.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Self::Connections(prefix)
+            | Self::Clients(prefix)
+            | Self::Tenant(prefix)
+            | Self::AuditKey(prefix)
+            | Self::KekLog(prefix)
+            | Self::Walks(prefix) => prefix,
+        }
+    }
+}
+
+/// All that an owner's keys seal or stamp: whatever is kept is in here, or its key could not be rotated.
+pub fn holdings(owner: &Owner) -> Vec<Holding> {
+    match owner {
+        Owner::Tenant(tenant) => vec![
+            Holding::Tenant(format!("{TENANTS}/{}", tenant.0)),
+            Holding::Clients(prefix(CLIENTS, Some(owner))),
+            Holding::Connections(prefix(CONNECTIONS, Some(owner))),
+        ],
+        Owner::Platform => vec![
+            Holding::AuditKey(format!("{AUDIT_KEY}/")),
+            Holding::Clients(prefix(CLIENTS, Some(owner))),
+            Holding::KekLog(format!("{KEK_LOG}/")),
+            Holding::Walks(format!("{WALKS}/")),
+            Holding::Walks(format!("{ENDED_WALKS}/")),
+        ],
+    }
+}
+
+/// Whose keys lie under this key.
+pub fn owner_of_chain(key: &Key) -> Option<Owner> {
+    match key.as_str().strip_prefix(KEYS)?.strip_prefix('/')? {
+        PLATFORM => Some(Owner::Platform),
+        tenant => tenant.parse().ok().map(|id| Owner::Tenant(TenantName(id))),
+    }
+}
 
 /// Where an owner's wrapped keys lie.
 pub fn key_chain_key(owner: &Owner) -> Result<Key, StoreError> {
@@ -96,6 +171,10 @@ impl Record for Connection {
         name.owner()
     }
 
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
+    }
+
     fn encode(&self) -> Vec<u8> {
         codec::encode_connection(self)
     }
@@ -105,7 +184,7 @@ impl Record for Connection {
     }
 
     fn due(&self) -> Option<Timestamp> {
-        self.due
+        self.queued_at()
     }
 }
 
@@ -128,6 +207,10 @@ impl Record for Client {
         name.owner.clone()
     }
 
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
+    }
+
     fn encode(&self) -> Vec<u8> {
         codec::encode_client(self)
     }
@@ -137,8 +220,128 @@ impl Record for Client {
     }
 }
 
+impl Record for KeptAuditKey {
+    type Name = AuditKeyName;
+
+    fn name(&self) -> &AuditKeyName {
+        &AuditKeyName
+    }
+
+    fn key_of(_: &AuditKeyName) -> Result<Key, StoreError> {
+        Key::new(format!("{AUDIT_KEY}/{PLATFORM}"))
+    }
+
+    fn name_of(key: &Key) -> Option<AuditKeyName> {
+        (key.as_str().split_once('/') == Some((AUDIT_KEY, PLATFORM))).then_some(AuditKeyName)
+    }
+
+    fn owner_of(_: &AuditKeyName) -> Owner {
+        Owner::Platform
+    }
+
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_audit_key(self)
+    }
+
+    fn decode(_: &AuditKeyName, bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode_audit_key(bytes)
+    }
+}
+
+impl Record for Walk {
+    type Name = WalkName;
+
+    fn name(&self) -> &WalkName {
+        &self.name
+    }
+
+    fn key_of(name: &WalkName) -> Result<Key, StoreError> {
+        let shelf = match name.shelf {
+            Shelf::Open => WALKS,
+            Shelf::Ended => ENDED_WALKS,
+        };
+        let task = name.task.word();
+        match &name.of {
+            Of::Root => Key::new(format!("{shelf}/{task}/{ROOT_WORD}")),
+            Of::Owner(Owner::Platform) => Key::new(format!("{shelf}/{task}/{PLATFORM}")),
+            Of::Owner(Owner::Tenant(tenant)) => Key::new(format!("{shelf}/{task}/{}", tenant.0)),
+        }
+    }
+
+    fn name_of(key: &Key) -> Option<WalkName> {
+        let (shelf, rest) = key.as_str().split_once('/')?;
+        let shelf = match shelf {
+            WALKS => Shelf::Open,
+            ENDED_WALKS => Shelf::Ended,
+            _ => return None,
+        };
+        let (task, word) = rest.split_once('/')?;
+        let task = Task::ALL.into_iter().find(|known| known.word() == task)?;
+        let of = match word {
+            ROOT_WORD => Of::Root,
+            PLATFORM => Of::Owner(Owner::Platform),
+            tenant => Of::Owner(Owner::Tenant(TenantName(tenant.parse().ok()?))),
+        };
+        Some(WalkName { shelf, task, of })
+    }
+
+    fn owner_of(_: &WalkName) -> Owner {
+        Owner::Platform
+    }
+
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_walk(self)
+    }
+
+    fn decode(name: &WalkName, bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode_walk(name, bytes)
+    }
+}
+
+impl Record for KekLog {
+    type Name = KekLogName;
+
+    fn name(&self) -> &KekLogName {
+        &KekLogName
+    }
+
+    fn key_of(_: &KekLogName) -> Result<Key, StoreError> {
+        Key::new(format!("{KEK_LOG}/{PLATFORM}"))
+    }
+
+    fn name_of(key: &Key) -> Option<KekLogName> {
+        (key.as_str().split_once('/') == Some((KEK_LOG, PLATFORM))).then_some(KekLogName)
+    }
+
+    fn owner_of(_: &KekLogName) -> Owner {
+        Owner::Platform
+    }
+
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode_kek_log(self)
+    }
+
+    fn decode(_: &KekLogName, bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode_kek_log(bytes)
+    }
+}
+
 impl Record for Tenant {
     type Name = TenantName;
+
+    const OPENED: Opened = Opened::Always;
 
     fn name(&self) -> &TenantName {
         &self.name
@@ -154,6 +357,10 @@ impl Record for Tenant {
 
     fn owner_of(name: &TenantName) -> Owner {
         Owner::Tenant(name.clone())
+    }
+
+    fn born(&self) -> (Uuid, Timestamp) {
+        (self.uid, self.created_at)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -1,29 +1,43 @@
-//! The store that replicas share: Redis 7.0 or newer (or Valkey), one server or a primary with replicas.
-//! A document, its due entry, its place in the name index and its change notice lie in one hash-tagged shard
-//! and change together in one script. Never retries a write by itself: a lost answer is the caller's to
+//! The store that replicas share: Redis 7.0 or newer (or Valkey): one server, a primary that sentinels watch over, or a
+//! cluster. A document, its due entry, its place in the name index and its change notice lie in one hash-tagged shard
+//! and change together in one script. Never retries a write that may have happened: a lost answer is the caller's to
 //! settle by reading again.
 
+mod dialing;
+mod durability;
 mod feed;
 mod layout;
 mod link;
+mod nodes;
 mod options;
+mod refusals;
+mod resolving;
 mod script;
+mod slots;
 mod startup;
+mod watch;
 
-pub use self::{options::RedisOptions, startup::DurabilityFinding};
+pub use self::{
+    durability::{DurabilityFinding, Risk, Weight},
+    options::{Confirm, Durability, Fresh, RedisOptions, Topology},
+};
 
 use self::{
     layout::{Layout, Reach},
-    link::Link,
-    script::{Outcome, SwapScript},
+    nodes::{Lane, Nodes},
+    script::{Confirming, Outcome, SwapScript},
+    slots::slot_of,
+    watch::Watch,
 };
 use super::{
     Change, Dated, Document, Documents, Due, Feed, Key, PAGE_MAX, Room, StoreError, Swapped, check_shard,
 };
 use crate::clock::Timestamp;
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use redis::Pipeline;
-use std::fmt;
+use std::{fmt, sync::Arc};
+use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Notices that a shard's feed keeps at least; a feed that lags behind further is told of a gap.
@@ -32,43 +46,62 @@ const FEED_KEPT: usize = 4096;
 /// Documents in Redis.
 pub struct RedisStore {
     layout: Layout,
-    /// Reads and writes have a connection each: a page of large bodies holds up no commit.
-    reads: Link,
-    writes: Link,
+    nodes: Arc<Nodes>,
     needed: SwapScript,
     forced: SwapScript,
-    durability: Vec<DurabilityFinding>,
+    confirming: Confirming,
+    watch: Arc<Watch>,
     open: CancellationToken,
     _ends_feeds: DropGuard,
+    /// Ends with the store: what it does has not to be waited for.
+    _tasks: JoinSet<()>,
 }
 
 impl RedisStore {
-    /// Connects, and sees whether this Redis will do: its version, and the number of shards and the format
-    /// that the deployment was begun with.
+    /// Connects, and sees whether this Redis will do: its version, the number of shards and the format that the
+    /// deployment was begun with, and how well it keeps what it is given.
     ///
     /// [`StoreError::Unavailable`] when it is not there (try again), [`StoreError::Unusable`] when trying
     /// again does not help: too old, wrong password, other shard number.
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let layout = Layout::new(&options.namespace, options.shards);
-        let link = || Link::new(options.info.clone());
-        let (reads, writes) = (link()?, link()?);
-        let durability = startup::inspect(&reads, &layout).await?;
+        let mut slots: Vec<_> = (0..layout.shards()).map(|shard| slot_of(&layout.due(shard))).collect();
+        slots.push(slot_of(&layout.meta()));
+        let nodes = Arc::new(Nodes::find(&options, slots).await?);
+        startup::inspect(&nodes, &layout).await?;
+        let watch = Arc::new(Watch::begin(nodes.clone(), options.durability).await?);
         let open = CancellationToken::new();
+        let (looking, watching) = (nodes.clone(), watch.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            tokio::join!(looking.keep_looking(), watching.keep_looking(), watching.keep_to_primaries());
+        });
         Ok(Self {
             layout,
-            reads,
-            writes,
+            nodes,
             needed: SwapScript::new(Room::Needed),
             forced: SwapScript::new(Room::Forced),
-            durability,
+            confirming: Confirming::new(options.confirm),
+            watch,
+            _tasks: tasks,
             _ends_feeds: open.clone().drop_guard(),
             open,
         })
     }
 
-    /// What in the configuration of this Redis could lose acknowledged writes, as of `connect`.
+    /// What in the nodes' configuration and state could lose acknowledged writes, as it was last looked at.
     pub fn durability(&self) -> Vec<DurabilityFinding> {
-        self.durability.clone()
+        self.watch.found()
+    }
+
+    /// Asks one shard.
+    async fn read_of<T: redis::FromRedisValue>(
+        &self,
+        shard: u16,
+        question: &Pipeline,
+    ) -> Result<T, StoreError> {
+        let slot = slot_of(&self.layout.due(shard));
+        Ok(self.nodes.ask(slot, Lane::Reads, question).await?)
     }
 
     /// The first keys of all shards, at most `limit`, that begin with `prefix` and sort after `after`.
@@ -80,12 +113,16 @@ impl RedisStore {
     ) -> Result<(Vec<Key>, Reach), StoreError> {
         let (from, to) = layout::lexical_range(prefix, after);
         let share = layout::share(limit, self.layout.shards());
-        let mut pipeline = Pipeline::new();
-        for shard in 0..self.layout.shards() {
+        let found = try_join_all((0..self.layout.shards()).map(|shard| {
+            let mut pipeline = Pipeline::with_capacity(1);
             let names = pipeline.cmd("ZRANGE").arg(self.layout.names(shard)).arg(&from).arg(&to);
             names.arg("BYLEX").arg("LIMIT").arg(0).arg(share);
-        }
-        let found: Vec<Vec<String>> = self.reads.ask(&pipeline).await?;
+            async move {
+                let (names,): (Vec<String>,) = self.read_of(shard, &pipeline).await?;
+                Ok::<_, StoreError>(names)
+            }
+        }))
+        .await?;
         let found = found.into_iter().map(|names| names.into_iter().map(layout::stored_key).collect());
         Ok(layout::merge(found.collect::<Result<_, _>>()?, share, limit))
     }
@@ -96,18 +133,18 @@ impl RedisStore {
         for name in names {
             of_shard[usize::from(self.layout.shard_of(name))].push(name);
         }
-        of_shard.retain(|names| !names.is_empty());
-        let mut pipeline = Pipeline::new();
-        for names in &of_shard {
-            let documents: Vec<String> = names.iter().map(|name| self.layout.document(name)).collect();
-            pipeline.cmd("MGET").arg(documents);
-        }
-        if of_shard.is_empty() {
-            return Ok(Vec::new());
-        }
-        let values: Vec<Vec<Option<Vec<u8>>>> = self.reads.ask(&pipeline).await?;
+        let shards = (0..).zip(of_shard).filter(|(_, names)| !names.is_empty());
+        let found = try_join_all(shards.map(|(shard, names)| {
+            let mut pipeline = Pipeline::with_capacity(1);
+            pipeline.cmd("MGET").arg(names.iter().map(|name| self.layout.document(name)).collect::<Vec<_>>());
+            async move {
+                let (values,): (Vec<Option<Vec<u8>>>,) = self.read_of(shard, &pipeline).await?;
+                Ok::<_, StoreError>(names.into_iter().zip(values))
+            }
+        }))
+        .await?;
         let mut page = Vec::with_capacity(names.len());
-        for (name, value) in of_shard.into_iter().flatten().zip(values.into_iter().flatten()) {
+        for (name, value) in found.into_iter().flatten() {
             page.extend(value.map(|value| layout::decode(name, value)).transpose()?);
         }
         page.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -121,7 +158,8 @@ impl Documents for RedisStore {
         let mut pipeline = Pipeline::new();
         // The clock first: an answer may seem older than it is, so that a lease is never cut short.
         pipeline.cmd("TIME").cmd("GET").arg(self.layout.document(key));
-        let (time, value): (Time, Option<Vec<u8>>) = self.reads.ask(&pipeline).await?;
+        let (time, value): (Time, Option<Vec<u8>>) =
+            self.read_of(self.layout.shard_of(key), &pipeline).await?;
         let value = value.map(|value| layout::decode(key, value)).transpose()?;
         Ok(Dated { value, store_now: timestamp(time) })
     }
@@ -132,10 +170,16 @@ impl Documents for RedisStore {
             Room::Needed => &self.needed,
             Room::Forced => &self.forced,
         };
-        let run = script.run(&self.writes, &self.layout, &change).await;
-        if let Err(StoreError::Unavailable { .. }) = run {
+        if let (Room::Needed, Some(cause)) = (change.room, self.watch.objection()) {
+            return Err(StoreError::Unavailable { cause });
+        }
+        let run = script.run(&self.nodes, &self.layout, &change, &self.confirming).await;
+        let run = run.map_err(StoreError::from);
+        if let Err(StoreError::Unavailable { .. }) = run
+            && let Ok(node) = self.nodes.node(slot_of(&self.layout.document(&change.key)))
+        {
             // A primary that became a replica would go on to answer reads, from an ever older past.
-            self.reads.forget();
+            node.link(Lane::Reads).forget();
         }
         let (outcome, time) = run?;
         let value = match outcome {
@@ -157,7 +201,7 @@ impl Documents for RedisStore {
         let queue = self.layout.due(shard);
         let mut pipeline = Pipeline::new();
         pipeline.cmd("TIME").cmd("ZRANGE").arg(&queue).arg(0).arg(limit).arg("WITHSCORES");
-        let (time, first): (Time, Vec<(String, f64)>) = self.reads.ask(&pipeline).await?;
+        let (time, first): (Time, Vec<(String, f64)>) = self.read_of(shard, &pipeline).await?;
         let store_now = timestamp(time);
         let mut due = Due::default();
         for (key, score) in first {
@@ -170,7 +214,7 @@ impl Documents for RedisStore {
         }
         if due.keys.len() > limit {
             due.keys.truncate(limit);
-            due.next = self.next_after(&queue, store_now).await?;
+            due.next = self.next_after(shard, store_now).await?;
         }
         Ok(Dated { value: due, store_now })
     }
@@ -196,25 +240,34 @@ impl Documents for RedisStore {
     }
 
     async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {
-        let feeds = (0..self.layout.shards()).map(|shard| self.layout.feed(shard)).collect();
-        Ok(feed::open(self.reads.dialer().clone(), feeds, self.open.clone()))
+        let feeds: Vec<_> = (0..self.layout.shards()).map(|shard| self.layout.feed(shard)).collect();
+        let groups = match self.nodes.topology() {
+            Topology::Standalone(_) | Topology::Sentinel { .. } => vec![feeds],
+            Topology::Cluster { .. } => feeds.into_iter().map(|feed| vec![feed]).collect(),
+        };
+        Ok(feed::open(&self.nodes, groups, self.open.clone()))
     }
 }
 
 impl RedisStore {
     /// The first due time after `now`: asked for only when everything within the limit was due.
-    async fn next_after(&self, queue: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_after(&self, shard: u16, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let mut pipeline = Pipeline::new();
-        let next = pipeline.cmd("ZRANGE").arg(queue).arg(format!("({}", now.0)).arg("+inf").arg("BYSCORE");
+        let next = pipeline
+            .cmd("ZRANGE")
+            .arg(self.layout.due(shard))
+            .arg(format!("({}", now.0))
+            .arg("+inf")
+            .arg("BYSCORE");
         next.arg("LIMIT").arg(0).arg(1).arg("WITHSCORES");
-        let (next,): (Vec<(String, f64)>,) = self.reads.ask(&pipeline).await?;
+        let (next,): (Vec<(String, f64)>,) = self.read_of(shard, &pipeline).await?;
         Ok(next.first().map(|(_, score)| layout::due_time(*score)))
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("address", &self.reads.dialer().address()).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("at", &self.nodes.topology().to_string()).finish_non_exhaustive()
     }
 }
 

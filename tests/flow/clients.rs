@@ -5,12 +5,23 @@ use crate::{
     server::{DELAY, Say},
 };
 use bursar::{
-    broker::{GetTokenError, Wish, refresher::RefreshError},
+    broker::{
+        GetTokenError, Wish,
+        admin::{
+            AdminError,
+            clients::ClientPatch,
+            credentials::{NewCredential, NewSecret, jwks},
+        },
+        refresher::RefreshError,
+    },
     domain::{
+        client::{Client, HoldReason, SecretsError},
         connection::State,
         failure::Class,
+        profile::{ClientAuth, SigningAlg},
         token::{ClientSecret, Secret},
     },
+    store::records::Record,
 };
 use tokio::time::{Instant, sleep};
 
@@ -65,7 +76,7 @@ async fn a_new_secret_heals_every_connection_at_once() {
         assert!(refused, "{err:?}");
     }
     assert_eq!(rig.server.tries(), 1, "the others were not tried");
-    let secret = ClientSecret(Secret::new("secret-2"));
+    let secret = ClientSecret(Secret::new("secret-2")).into();
     rig.a.admin.add_client_secret(&client_name(), "", &secret).await.unwrap();
     for n in 0..CONNECTIONS {
         let asked = Instant::now();
@@ -90,4 +101,78 @@ async fn a_success_of_one_lifts_the_hold_of_all() {
     );
     assert_eq!(rig.a.admin.client(&client_name()).await.unwrap().record.hold, None);
     assert_eq!(rig.server.tries(), 51);
+}
+
+/// Two secrets, the server's side of a rotation: each is good in its time, and no connection waits.
+#[tokio::test(start_paused = true)]
+async fn the_second_secret_is_used_when_the_first_is_refused_and_is_preferred_from_then_on() {
+    let rig = fifty().await;
+    let client = async || rig.a.admin.client(&client_name()).await.unwrap().record;
+    let refresh = async |n| rig.a.ask_of(&numbered(n), Wish::default()).await.unwrap();
+    refresh(0).await;
+    let first = client().await;
+    let (old, used) = (first.secrets[0].id, first.secrets[0].last_used_at);
+    assert_eq!((first.preferred, used.is_some()), (Some(old), true));
+    refresh(1).await;
+    assert_eq!(client().await, first, "known for an hour: nothing is written");
+
+    rig.a
+        .admin
+        .add_client_secret(&client_name(), "", &ClientSecret(Secret::new("secret-2")).into())
+        .await
+        .unwrap();
+    let new = client().await.secrets[1].id;
+    let order = async || client().await.active_secrets().map(|(secret, _)| secret.id).collect::<Vec<_>>();
+    assert_eq!(order().await, [old, new], "the one that is known to be good comes first");
+    rig.server.knows_secrets(&["secret-2"]);
+    refresh(2).await;
+    let turned = client().await;
+    assert_eq!((turned.preferred, turned.hold.clone()), (Some(new), None));
+    assert_eq!(order().await, [new, old]);
+    assert!(turned.secrets[0].refused_at.is_some() && turned.secrets[1].last_used_at.is_some());
+    assert_eq!(turned.revision, first.revision + 1, "adding the secret; what a server says changes no etag");
+
+    rig.server.knows_secrets(&["another"]);
+    rig.a.ask_of(&numbered(3), Wish::default()).await.unwrap_err();
+    let held = client().await;
+    assert_eq!(held.hold.unwrap().reason, Some(HoldReason::SecretsRefused));
+    assert!(held.secrets.iter().all(|secret| secret.refused_at.is_some()));
+}
+
+/// What the broker makes it keeps: the private half is sealed in the store, and nowhere else.
+#[tokio::test(start_paused = true)]
+async fn a_private_key_that_is_made_here_lies_in_the_store_sealed_and_is_shown_in_public_only() {
+    let methods = "[\"client_secret_basic\", \"private_key_jwt\", \"tls_client_auth\"]";
+    let rig = Rig::empty(&format!("client_auth = {methods}\nsigning_algs = [\"ES256\"]")).await;
+    let algorithm = SigningAlg::EdDsa;
+    let other =
+        NewSecret { value: NewCredential::GeneratedKey { key_id: None, algorithm }, expires_at: None };
+    let refused = rig.a.admin.add_client_secret(&client_name(), "", &other).await;
+    let field = "client_secret.private_key.algorithm";
+    assert!(
+        matches!(refused, Err(AdminError::Invalid { field: named, .. }) if named == field),
+        "{refused:?}"
+    );
+    let key = NewCredential::GeneratedKey { key_id: Some("kid-1".into()), algorithm: SigningAlg::Es256 };
+    let secret = NewSecret { value: key, expires_at: None };
+    let client = rig.a.admin.add_client_secret(&client_name(), "", &secret).await.unwrap();
+    let stored = rig.documents.read(&Client::key_of(&client_name()).unwrap()).await.unwrap().value.unwrap();
+    let body = String::from_utf8_lossy(&stored.body).into_owned();
+    assert!(body.contains("kid-1"), "the public half is open");
+    assert!(!body.contains("PRIVATE KEY") && !body.contains("secret-1"));
+    let identity = rig.a.broker.refresher.identity(&client).await.unwrap();
+    let shown = format!("{client:?} {identity:?} {secret:?}");
+    assert!(!shown.contains("PRIVATE KEY") && !shown.contains("secret-1"), "{shown}");
+    let keys = jwks(&client).unwrap()["keys"].as_array().unwrap().clone();
+    assert_eq!((keys.len(), keys[0]["kid"].as_str(), keys[0].get("d")), (1, Some("kid-1"), None));
+
+    // A method waits for its credential, and the last one that fits stays.
+    let patch = |auth| ClientPatch { auth: Some(auth), ..ClientPatch::default() };
+    let mut refused = rig.a.admin.update_client(&client_name(), "", &patch(ClientAuth::TlsClientAuth)).await;
+    assert!(matches!(refused, Err(AdminError::Invalid { field: "client.auth_method", .. })), "{refused:?}");
+    rig.a.admin.update_client(&client_name(), "", &patch(ClientAuth::PrivateKeyJwt)).await.unwrap();
+    let [shared, key] = [client.secrets[0].id, client.secrets[1].id];
+    refused = rig.a.admin.retire_client_secret(&client_name(), "", key).await;
+    assert!(matches!(refused, Err(AdminError::Secrets(SecretsError::Last))), "{refused:?}");
+    rig.a.admin.retire_client_secret(&client_name(), "", shared).await.unwrap();
 }

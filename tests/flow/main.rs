@@ -5,11 +5,22 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod admin;
+mod asking;
 mod authorizing;
+mod bound;
 mod clients;
+mod consenting;
 mod days;
+mod grants;
+mod hostile;
+mod keys;
+mod on_record;
 mod replicas;
 mod rig;
+mod rights;
+mod rotating;
+mod seats;
+mod served;
 mod server;
 mod sharing;
 mod store_faults;

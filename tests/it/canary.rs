@@ -1,6 +1,7 @@
 //! Secrets stay where they belong: with everything logged that can be, and everything going wrong that can, none is
 //! found in a log, an error, a process's arguments and environment, or the store.
 
+mod commands;
 mod search;
 
 use crate::support::{
@@ -14,7 +15,7 @@ use bursar::{
     api::{
         AddClientSecretRequest, ClientSecretInput, DeleteConnectionRequest, GetTokenRequest,
         ListConnectionsRequest, RefreshTokenGrant, RetireClientSecretRequest, UpdateConnectionRequest,
-        client_secret_input::Value, grant::Kind,
+        UpdateTenantRequest, client_secret_input::Value, grant::Kind,
     },
     simulator::{
         concur::{NewApp, Refusal},
@@ -29,14 +30,20 @@ const APP_SECRET: &str = "canary/app+secret=%7e&1";
 const NEXT_SECRET: &str = "canary/next+secret=%7e&2";
 const WRONG_SECRET: &str = "canary/wrong+secret=%7e&3";
 const REDIS_PASSWORD: &str = "canary-redis-password-51";
+/// Where everybody may read it.
+const PLANTED: &str = "canary/planted+word=%7e&5";
 /// Given where something else is asked for.
 const MISPLACED: &str = "canary/misplaced+secret=%7e&4";
 
 #[tokio::test]
 async fn no_secret_is_spilled_with_redis() {
     let scene = scene().await;
-    let redis =
-        Server::with(RedisSettings { append_only: true, password: Some(REDIS_PASSWORD.into()) }).await;
+    let redis = Server::with(RedisSettings {
+        append_only: true,
+        password: Some(REDIS_PASSWORD.into()),
+        ..RedisSettings::default()
+    })
+    .await;
     let mut broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
@@ -47,6 +54,7 @@ async fn no_secret_is_spilled_with_redis() {
     redis.command::<()>(&["SAVE"]).await;
     let files = spilled.keep_folder(redis.folder(), &["redis.conf"]);
     assert!(files >= 3, "{files} files of Redis");
+    spilled.sees(&scene, &["redis ", &redis.folder().display().to_string()]);
     spilled.judge(&scene);
 }
 
@@ -59,7 +67,16 @@ async fn no_secret_is_spilled_with_the_embedded_store() {
     broker.kill_9();
     let files = spilled.keep_folder(&scene.path("data"), &[]);
     assert!(files >= 1, "{files} files of the store");
+    spilled.sees(&scene, &[&scene.path("data").display().to_string()]);
     spilled.judge(&scene);
+}
+
+#[tokio::test]
+async fn no_command_spills_a_secret() {
+    let scene = scene().await;
+    let mut spilled = Spilled::default();
+    commands::all(&scene, &mut spilled).await;
+    spilled.judge_few(&scene);
 }
 
 async fn scene() -> Scene {
@@ -99,8 +116,42 @@ impl Spilled {
         kept
     }
 
-    fn judge(mut self, scene: &Scene) {
-        self.add_secrets(scene);
+    /// What lies there in the clear is found by the same search, in each kind of place: else that nothing is found
+    /// would prove nothing.
+    fn sees(&self, scene: &Scene, stores: &[&str]) {
+        let address = scene.base("us2");
+        let seen = |place: &str, word: &str| {
+            let mut search = Search::default();
+            search.add(word, word.as_bytes());
+            let mut places = self.places.iter().filter(|(name, _)| name.starts_with(place));
+            let raw = format!("{word} (raw)");
+            assert!(
+                places.any(|(_, content)| search.found_in(content).contains(&raw)),
+                "{word} was not found in {place}"
+            );
+        };
+        for store in stores {
+            // A connection's record has it, and a tenant's what was planted there.
+            seen(store, &address);
+            seen(store, PLANTED);
+        }
+        seen(&scene.path("output").display().to_string(), &name("c0"));
+        seen("error of Status", &name("c0"));
+        seen("details of Status", &name("c0"));
+        seen("cmdline of the broker", &scene.path("one.toml").display().to_string());
+    }
+
+    fn judge(self, scene: &Scene) {
+        self.judge_at_least(scene, 7);
+    }
+
+    /// After a life with fewer grants.
+    fn judge_few(self, scene: &Scene) {
+        self.judge_at_least(scene, 3);
+    }
+
+    fn judge_at_least(mut self, scene: &Scene, refresh_tokens: usize) {
+        self.add_secrets(scene, refresh_tokens);
         let bytes: usize = self.places.iter().map(|(_, content)| content.len()).sum();
         println!(
             "{} secrets looked for in {} places, {bytes} bytes",
@@ -118,7 +169,7 @@ impl Spilled {
         assert_eq!(self.secrets.found_in(&planted), ["the app's secret (raw)"]);
     }
 
-    fn add_secrets(&mut self, scene: &Scene) {
+    fn add_secrets(&mut self, scene: &Scene, least: usize) {
         let words = [
             ("the app's secret", APP_SECRET),
             ("the app's next secret", NEXT_SECRET),
@@ -137,7 +188,7 @@ impl Spilled {
             serde_json::from_slice(&fs::read(scene.path("simulator.json")).unwrap()).unwrap();
         let basics = &state["world"]["basics"];
         let refresh_tokens = basics["refresh_tokens"]["tokens"].as_object().unwrap();
-        assert!(refresh_tokens.len() > 6, "{} refresh tokens", refresh_tokens.len());
+        assert!(refresh_tokens.len() >= least, "{} refresh tokens", refresh_tokens.len());
         for token in refresh_tokens.keys() {
             self.secrets.add("a refresh token", token.as_bytes());
         }
@@ -156,17 +207,32 @@ impl Spilled {
 async fn misbehave(scene: &Scene, broker: &mut Broker, spilled: &mut Spilled) {
     let api = Api::of(broker.address());
     let held = scene.connect(&api, 4).await;
+    plant(&api).await;
     work(scene, &api, &held, spilled).await;
     refused_clients(scene, &api, spilled).await;
     bad_answers(scene, &api, &held, spilled).await;
     misplaced(&api, &held, spilled).await;
     for file in ["cmdline", "environ"] {
-        let content = fs::read(format!("/proc/{}/{file}", broker.pid())).unwrap();
-        spilled.keep(format!("{file} of the broker"), content);
+        // Who is not root may not even look: the process is not dumpable.
+        match fs::read(format!("/proc/{}/{file}", broker.pid())) {
+            Ok(content) => spilled.keep(format!("{file} of the broker"), content),
+            Err(error) => assert_eq!((error.kind(), file), (std::io::ErrorKind::PermissionDenied, "environ")),
+        }
     }
     let logged = broker.logged();
     assert!(logged.contains("DEBUG"), "nothing below INFO was logged");
     spilled.keep_folder(broker.output(), &[]);
+}
+
+/// A tenant's name lies in its record as it is.
+async fn plant(api: &Api) {
+    let tenant =
+        bursar::api::Tenant { name: TENANT.into(), display_name: PLANTED.into(), ..Default::default() };
+    let request = UpdateTenantRequest {
+        tenant: Some(tenant),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["display_name".into()] }),
+    };
+    api.tenants.clone().update_tenant(request).await.unwrap();
 }
 
 /// What goes well must not be told either.

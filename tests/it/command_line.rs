@@ -16,10 +16,11 @@ use tokio::{
 };
 
 const NAME: &str = "tenants/demo/connections/concur";
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "access_token",
     "api_base_url",
     "degraded_reason",
+    "dpop_jkt",
     "expire_time",
     "generation",
     "next_refresh_time",
@@ -51,8 +52,40 @@ async fn tokens_verify_and_are_renewed_without_anyone_asking() {
         renewed["iat"].as_u64() < issued["exp"].as_u64(),
         "renewed when it had expired: {renewed} {issued}"
     );
-    assert_eq!(message.as_object().unwrap().keys().collect::<Vec<_>>(), FIELDS);
+    let mut keys: Vec<_> = message.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, FIELDS);
     assert_eq!(message["api_base_url"], json!(provider));
+    let expires = message["expire_time"].as_str().unwrap();
+    assert_eq!(rfc_3339(expires), renewed["exp"].as_u64().unwrap(), "{expires}");
+    assert!(message["generation"].as_u64().is_some_and(|generation| generation >= 2), "{message}");
+
+    // Neither the broker nor a browser is led to another machine.
+    for provider in ["concur-simulator", "oauth-simulator"] {
+        let shown =
+            command.run(&["provider", "show", &format!("providers/{provider}"), "--output", "json"]).await;
+        let mut shown: Value = serde_json::from_str(&shown.out).unwrap();
+        assert!(
+            shown["endpoints"]["authorization"]
+                .as_str()
+                .is_some_and(|url| url.starts_with("http://127.0.0.1:"))
+        );
+        shown["sources"].take();
+        assert!(!shown.to_string().contains("https://"), "{shown}");
+    }
+
+    // The log has it, and nobody had asked between the two.
+    let told = format!("token refreshed connection={NAME} generation=2 ");
+    let log = broker.logged();
+    assert!(log.contains(&told), "{log}");
+}
+
+/// Seconds since 1970 of a moment as RFC 3339 writes it, in UTC and without a fraction.
+fn rfc_3339(text: &str) -> u64 {
+    let shape: String = text.chars().map(|one| if one.is_ascii_digit() { '0' } else { one }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00Z", "{text}");
+    let seconds = std::process::Command::new("date").args(["-u", "-d", text, "+%s"]).output().unwrap();
+    String::from_utf8(seconds.stdout).unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]
@@ -158,14 +191,113 @@ async fn http(url: &str, body: Option<&Value>) -> Value {
 }
 
 #[tokio::test]
+async fn an_import_that_is_stopped_goes_on_at_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::dev(&folder.path().join("data")).await;
+    let command = Command::of(&broker);
+    let client = command.run(&["client", "show", "tenants/demo/clients/concur", "--output", "json"]).await;
+    let client: Value = serde_json::from_str(&client.out).unwrap();
+    let order = json!({"app": client["client_id"], "count": 3});
+    let seeded =
+        http(&format!("{}/control/seed_connections", control_url(&broker.said())), Some(&order)).await;
+    let rows = seeded.as_array().unwrap().iter().enumerate().map(|(number, one)| {
+        format!(
+            "taken-{number},{},{}\n",
+            one["refresh_token"].as_str().unwrap(),
+            one["geolocation"].as_str().unwrap()
+        )
+    });
+    let file = folder.path().join("old.csv");
+    std::fs::write(&file, format!("connection,refresh_token,api_base_url\n{}", rows.collect::<String>()))
+        .unwrap();
+    let import = |rate: &'static str| {
+        let file = file.to_str().unwrap().to_owned();
+        let all = ["connection", "import", &file, "--tenant", "tenants/demo", "--client"].map(str::to_owned);
+        let rest = ["tenants/demo/clients/concur", "--rate", rate, "--output", "json"].map(str::to_owned);
+        all.into_iter().chain(rest).collect::<Vec<_>>()
+    };
+
+    // One begins at once, the next would begin in an hour.
+    let mut slow = std::process::Command::new(process::PROGRAM);
+    slow.args(["--endpoint", &command.endpoint]).args(import("1/h"));
+    slow.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let slow = slow.spawn().unwrap();
+    let name = ["connection", "show", "tenants/demo/connections/taken-0"];
+    until("the first one is there", Duration::from_secs(30), || async {
+        (command.run(&name).await.code == 0).then_some(())
+    })
+    .await;
+    let order = format!("kill -INT {}", slow.id());
+    assert!(std::process::Command::new("sh").args(["-c", &order]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(|| slow.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    let summary: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&summary["imported"], &summary["not_begun"]), (&json!(1), &json!(2)));
+
+    let arguments = import("100/s");
+    let again = command.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let summary: Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!((again.code, &summary["imported"], &summary["already_there"]), (0, &json!(2), &json!(1)));
+}
+
+#[tokio::test]
 async fn labels_are_changed_one_by_one() {
     let broker = Driven::start("extends = \"sap-concur\"\nname = \"under-test\"\n").await;
     broker.ok("tenant create tenants/acme --label plan=gold --label trial=yes --label team=pay").await;
     let changed = broker.ok("tenant update tenants/acme --label plan=silver --remove-label trial").await;
     assert_eq!(changed["labels"], serde_json::json!({ "plan": "silver", "team": "pay" }));
-    let refused = broker.end("tenant delete tenants/acme --force", "").await;
-    assert_eq!(refused.said["error"]["reason"], "METHOD_NOT_IMPLEMENTED");
-    broker.ok("tenant delete tenants/acme").await;
-    let gone = broker.end("tenant show tenants/acme", "").await;
+    let deleted = broker.ok("tenant delete tenants/acme").await;
+    assert!(deleted["purge_time"].is_string(), "{deleted}");
+    let shown = broker.ok("tenant show tenants/acme").await;
+    assert_eq!(shown["delete_time"], deleted["delete_time"]);
+    let gone = broker.end("tenant show tenants/none", "").await;
     assert_eq!(gone.said["error"]["reason"], "TENANT_NOT_FOUND");
+}
+
+/// No server runs: the files are checked here.
+#[tokio::test]
+async fn profile_files_are_checked_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let lint = |arguments: &[&str]| {
+        let told = std::process::Command::new(process::PROGRAM)
+            .args(["provider", "lint"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        (told.status.code().unwrap(), String::from_utf8(told.stdout).unwrap())
+    };
+    let base = file(
+        "base.toml",
+        "extends = \"okta\"\nname = \"base\"\nvariables = { domain = \"acme.okta.example\" }\n",
+    );
+    let upper =
+        file("upper.toml", "extends = \"base\"\nname = \"upper\"\n\nrotatoin = \"always\"\ngrace = \"2d\"\n");
+    assert_eq!(lint(&[&base]), (0, format!("{base}: no mistakes\n")));
+
+    let (code, told) = lint(&[&base, &upper]);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(
+        (code, lines),
+        (
+            1,
+            vec![
+                format!("{base}: no mistakes").as_str(),
+                format!("{upper}:4: rotatoin is not a key; did you mean `rotation`?").as_str(),
+                format!("{upper}:5: grace is too long; write at most 86400s").as_str(),
+            ]
+        )
+    );
+    let (code, told) = lint(&[&base, &upper, "--output", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, told.as_array().unwrap().len()), (1, 2));
+    assert_eq!((&told[0]["line"], &told[0]["key"]), (&json!(4), &json!("rotatoin")));
+    // A file by itself lacks what it extends; one that cannot be read, or none at all, is a matter of usage.
+    assert_eq!(lint(&[&upper]).0, 1);
+    assert_eq!(lint(&[&folder.path().join("none.toml").display().to_string()]).0, 2);
+    assert_eq!(lint(&[]).0, 2);
 }

@@ -187,3 +187,24 @@ async fn revoking_and_deleting_end_the_grant_at_the_provider() {
     assert_eq!(scene.simulator.counters().of(&held[1].company.company).revoked, 1);
     assert_eq!(api.all().await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_refresh_token_whose_end_comes_near_is_told_once() {
+    const TOLD: &str = "refresh token runs out";
+    let (scene, broker, api) = start(Settings::default()).await;
+    scene.connect(&api, 1).await;
+    api.refresh("c0").await.unwrap();
+    assert!(!broker.logged().contains(TOLD), "SAP Concur's own 180 days");
+    let short = json!({"refresh": {"expiry": {"sliding": {"seconds": 6 * 24 * 3600}}}});
+    scene.simulator.change_behaviour(&short).unwrap();
+    api.refresh("c0").await.unwrap();
+    api.refresh("c0").await.unwrap();
+    let log = broker.logged();
+    let told: Vec<_> = log.lines().filter(|line| line.contains(TOLD)).collect();
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    let told: serde_json::Value = serde_json::from_str(told).unwrap();
+    assert_eq!((&told["connection"], &told["days_left"]), (&json!(name("c0")), &json!(5)), "{told}");
+    let listed = api.connection("c0").await.unwrap().refresh_token_expire_time.unwrap();
+    let expires = told["refresh_token_expires"].as_str().unwrap();
+    assert!(expires.starts_with(&listed.to_string()[..16]), "{expires} {listed}");
+}

@@ -5,7 +5,8 @@ use crate::support::{
     driven::Driven,
     foreign::{CLIENT_SECRET, OidcProvider, TokenRequest},
 };
-use serde_json::Value;
+use bursar::provider::dpop::DpopKey;
+use serde_json::{Value, json};
 use std::{collections::HashSet, ops::RangeInclusive, time::Duration};
 use tokio::time::Instant;
 
@@ -64,7 +65,8 @@ fn profile(issuer: &str) -> String {
         "extends = \"generic-oauth2\"\nname = \"oidc-provider\"\ndisplay_name = \"oidc-provider\"\n\
          token_endpoint = \"{issuer}/token\"\nrevocation = \"rfc7009\"\n\
          revocation_endpoint = \"{issuer}/token/revocation\"\nhosts = [\"127.0.0.1:*\"]\n\
-         rotation = \"always\"\nreuse = \"revoke_family\"\nexchange_timeout = \"5s\"\n"
+         rotation = \"always\"\nreuse = \"revoke_family\"\nexchange_timeout = \"5s\"\n\
+         dpop = \"offered\"\nresource_indicators = \"everywhere\"\n"
     )
 }
 
@@ -145,6 +147,40 @@ async fn a_withdrawn_consent_ends_the_connection_after_a_second_refusal_and_not_
     assert_eq!(token["degraded_reason"], "DEGRADED_REASON_NEEDS_REAUTHORIZATION");
     let longer = rig.broker.end(&format!("token get {CONNECTION} --min-lifetime 3599s"), "").await;
     assert_eq!(longer.code, Some(3), "{}", longer.said);
+}
+
+#[tokio::test]
+async fn tokens_are_bound_to_a_key_with_the_servers_nonces_and_meant_for_the_resource_that_was_asked_for() {
+    const RESOURCE: &str = "https://orders.acme.test";
+    let rig = Rig::start().await;
+    let pem = DpopKey::generate().unwrap();
+    let key = DpopKey::from_pem(&pem).unwrap();
+    let file = rig.broker.file("dpop.pem", pem.expose());
+    rig.client("by-basic", "client-secret-basic", "client-credentials").await;
+    let line = format!(
+        "connection create {CONNECTION} --client tenants/acme/clients/by-basic --resource {RESOURCE} \
+         --dpop-key-file {file} --scope api:read client-credentials"
+    );
+    rig.broker.ok(&line).await;
+    let mut tokens = HashSet::new();
+    for generation in 1..=3 {
+        let token = rig.broker.ok(&format!("token get {CONNECTION} --dpop-key-file {file}")).await;
+        assert_eq!((&token["token_type"], &token["dpop_jkt"]), (&json!("DPoP"), &json!(key.thumbprint())));
+        let token = token["access_token"].as_str().unwrap().to_owned();
+        let said = rig.provider.introspect(&token).await;
+        assert_eq!(
+            (&said["active"], &said["cnf"]["jkt"]),
+            (&json!(true), &json!(key.thumbprint())),
+            "{said}"
+        );
+        assert_eq!((&said["aud"], &said["token_type"]), (&json!(RESOURCE), &json!("DPoP")), "{said}");
+        assert!(tokens.insert(token), "generation {generation}: the same token again");
+        rig.broker.ok(&format!("connection refresh {CONNECTION}")).await;
+    }
+    // The server takes no proof without a nonce of its own: only the first request did not know one.
+    let refused = refusals(&rig.provider.journal("by-basic").await);
+    let errors: Vec<_> = refused.iter().map(|request| request.error.as_deref()).collect();
+    assert_eq!(errors, [Some("use_dpop_nonce")]);
 }
 
 fn refusals(requests: &[TokenRequest]) -> Vec<TokenRequest> {

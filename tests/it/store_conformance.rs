@@ -1,9 +1,12 @@
 //! The laws of `Documents`, held against every backend; what only one backend does stands in the files beside.
 
+mod cluster;
 mod embedded;
 mod laws;
 mod model;
 mod redis;
+mod sentinel;
+pub(crate) mod tls;
 
 use bursar::{
     clock::{SystemClock, Timestamp},
@@ -37,12 +40,31 @@ async fn on_redis() -> Fixture {
     Fixture { store: Arc::new(store), _keep: Box::new(server) }
 }
 
-/// One test a law and backend, so that a failure names both.
+async fn on_newest_redis() -> Fixture {
+    use crate::support::redis::{Release, Server, Settings};
+    let server = Server::with(Settings { release: Release::Newest, ..Settings::default() }).await;
+    let version: String = server.command(&["INFO", "server"]).await;
+    assert!(version.contains("redis_version:8."), "{version}");
+    let store = RedisStore::connect(server.options()).await.unwrap();
+    Fixture { store: Arc::new(store), _keep: Box::new(server) }
+}
+
+/// One test a law and backend, so that a failure names both. A fleet of servers takes long to start: one runs all laws,
+/// each in a namespace of its own.
 macro_rules! hold {
     ($($law:ident)*) => {
+        /// `open` makes a store with this namespace.
+        async fn all_hold(open: impl AsyncFn(&'static str) -> RedisStore) {
+            $(
+                println!(stringify!($law));
+                laws::$law(Arc::new(open(stringify!($law)).await)).await;
+            )*
+        }
+
         hold!(@ embedded_on_disk on_disk $($law)*);
         hold!(@ embedded_in_memory in_memory $($law)*);
         hold!(@ redis_server on_redis $($law)*);
+        hold!(@ newest_redis_server on_newest_redis $($law)*);
     };
     (@ $backend:ident $open:ident $($law:ident)*) => {
         mod $backend {

@@ -1,11 +1,16 @@
 //! What several behaviours stand on: real servers, real brokers, and a client of their API.
 
 pub(crate) mod api;
+pub(crate) mod browser;
 pub(crate) mod driven;
 pub(crate) mod foreign;
+pub(crate) mod issuer;
+pub(crate) mod person;
+pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod scene;
+pub(crate) mod site;
 
 use std::{fmt::Debug, time::Duration};
 use tokio::time::Instant;

@@ -3,6 +3,7 @@
 
 mod dev;
 mod embedded;
+mod failover;
 mod redis;
 
 use crate::support::api::Api;

@@ -38,7 +38,7 @@ async fn two_replicas_refresh_every_token_once_and_in_time() {
     let soak = std::env::var(SOAK_VARIABLE).map_or(SOAK_SECONDS, |text| text.parse().unwrap());
     let soak = Duration::from_secs(soak);
     let scene = Scene::new(Settings { lifetime: LIFETIME, ..Settings::default() }).await;
-    let redis = Server::with(RedisSettings { append_only: true, password: None }).await;
+    let redis = Server::with(RedisSettings { append_only: true, ..RedisSettings::default() }).await;
     let one = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let two = Broker::serve(&scene.config("two", &Place::Redis(&redis))).await;
     let replicas = [Api::of(one.address()), Api::of(two.address())];

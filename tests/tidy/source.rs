@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Folders that are installed or built, not written.
-const NOT_OURS: &[&str] = &["target", "node_modules", "__pycache__"];
+const NOT_OURS: &[&str] = &["target", "node_modules", "__pycache__", "seeds", "found", "artifacts"];
 /// Hidden folders that are ours all the same.
 const HIDDEN: &[&str] = &[".ci", ".cargo"];
 

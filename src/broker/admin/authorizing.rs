@@ -24,6 +24,10 @@ impl Admin {
         name: &ConnectionName,
         grant: NewGrant,
     ) -> Result<Connection, AdminError> {
+        if let NewGrant::Person(_) = grant {
+            let problem = "needs a person: begin with StartAuthorization";
+            return Err(AdminError::Invalid { field: "completion.grant", problem: problem.into() });
+        }
         let before = self.connection(name).await?;
         match before.record.state {
             State::NeedsReauthorization | State::Revoked | State::Pending => {}
@@ -85,6 +89,7 @@ impl Admin {
             reason: None,
             before: None,
             family: self.new_uid(),
+            subject: None,
             scopes: Vec::new(),
             refresh_token: None,
             previous_refresh_token: None,
@@ -95,6 +100,7 @@ impl Admin {
             ambiguous: None,
             due: Some(now.store.plus(TAKEN_UP_AFTER)),
             failures: 0,
+            authorization: None,
             ..before.clone()
         }
     }
@@ -112,6 +118,7 @@ impl Admin {
                         revision: record.revision + 1,
                         labels: record.labels.clone(),
                         requested_scopes: record.requested_scopes.clone(),
+                        requested_resources: record.requested_resources.clone(),
                         narrowing: record.narrowing,
                         ..before
                     };

@@ -1,15 +1,13 @@
 //! Clients: registrations at providers, and their secrets.
 
-use super::{Admin, AdminError, Kind, Listing, Page, check_etag, tenant_missing};
+use super::{Admin, AdminError, Kind, Listing, Page, check_etag, credentials::NewSecret, tenant_missing};
 use crate::{
     domain::{
-        client::{Client, Environment, StoredSecret},
+        client::{Client, Environment},
         connection::Connection,
         names::{ClientName, Owner, ProviderName},
         profile::{ClientAuth, GrantKind},
-        token::ClientSecret,
     },
-    seal::Place,
     store::{
         ledger::{Loaded, Wrote},
         records::{CLIENTS, CONNECTIONS, prefix},
@@ -26,7 +24,7 @@ pub struct NewClient {
     pub allowed_grants: Vec<GrantKind>,
     pub allowed_scopes: Vec<String>,
     pub environment: Environment,
-    pub secret: Option<ClientSecret>,
+    pub secret: Option<NewSecret>,
 }
 
 /// What a caller may change of a client; `None` leaves it.
@@ -44,16 +42,9 @@ impl Admin {
             self.tenant(tenant).await?;
         }
         let auth = self.auth_of(&new.provider, new.auth)?;
-        match (auth, &new.secret) {
-            (ClientAuth::None, Some(_)) => {
-                let problem = "is not used with auth_method none: leave it out".into();
-                return Err(AdminError::Invalid { field: "client_secret", problem });
-            }
-            (ClientAuth::None, None) | (_, Some(_)) => {}
-            (auth, None) => {
-                let problem = format!("is needed for {auth}");
-                return Err(AdminError::Invalid { field: "client_secret", problem });
-            }
+        if new.secret.is_none() && auth.needs().is_some() {
+            let problem = format!("is needed for {auth}");
+            return Err(AdminError::Invalid { field: "client_secret", problem });
         }
         let now = self.clock.now();
         let mut client = Client {
@@ -68,12 +59,15 @@ impl Admin {
             allowed_scopes: new.allowed_scopes,
             environment: new.environment,
             secrets: Vec::new(),
+            preferred: None,
+            rotation: None,
             hold: None,
             endings: Vec::new(),
             name: new.name,
         };
         if let Some(secret) = &new.secret {
-            client.add_secret(self.sealed(&client.name, secret).await?, now)?;
+            let secret = self.credential(&client, &[], secret).await?;
+            client.add_secret(secret, now)?;
         }
         client.revision = 1;
         match self.ledger.create(&client).await? {
@@ -99,28 +93,7 @@ impl Admin {
                 return refused(format!("is not offered by {provider}, which takes: {}", offered()));
             }
         };
-        match auth {
-            ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost | ClientAuth::None => Ok(auth),
-            ClientAuth::ClientSecretJwt
-            | ClientAuth::PrivateKeyJwt
-            | ClientAuth::TlsClientAuth
-            | ClientAuth::SelfSignedTlsClientAuth => {
-                refused(format!("{auth} is not implemented yet; use one of: {}", offered()))
-            }
-        }
-    }
-
-    async fn sealed(&self, name: &ClientName, secret: &ClientSecret) -> Result<StoredSecret, AdminError> {
-        let id = self.new_uid();
-        let keys = self.keys.keys(&name.owner).await.map_err(|err| tenant_missing(err, &name.owner))?;
-        let resource = name.to_string();
-        let place = Place { resource: &resource, family: id, generation: 0 };
-        Ok(StoredSecret {
-            id,
-            sealed: Some(keys.seal(&place, secret)?),
-            created_at: self.clock.now(),
-            retired_at: None,
-        })
+        Ok(auth)
     }
 
     pub async fn client(&self, name: &ClientName) -> Result<Loaded<Client>, AdminError> {
@@ -150,6 +123,10 @@ impl Admin {
                 client.client_id.clone_from(client_id);
             }
             if let Some(auth) = patch.auth {
+                if !client.can_use(auth) {
+                    let problem = format!("{auth} needs a secret of another kind: add one first");
+                    return Err(AdminError::Invalid { field: "client.auth_method", problem });
+                }
                 client.auth = auth;
             }
             if let Some(grants) = &patch.allowed_grants {
@@ -169,10 +146,12 @@ impl Admin {
         &self,
         name: &ClientName,
         given_etag: &str,
-        secret: &ClientSecret,
+        secret: &NewSecret,
     ) -> Result<Client, AdminError> {
-        self.client(name).await?;
-        let sealed = self.sealed(name, secret).await?;
+        let client = self.client(name).await?.record;
+        let profile = self.catalogue.get(&client.provider);
+        let others = profile.as_ref().map(|profile| profile.client_auth.as_slice()).unwrap_or_default();
+        let sealed = self.credential(&client, others, secret).await?;
         self.amend_client(name, given_etag, |client, now| Ok(client.add_secret(sealed.clone(), now)?)).await
     }
 
@@ -185,7 +164,7 @@ impl Admin {
         self.amend_client(name, given_etag, |client, now| Ok(client.retire_secret(secret, now)?)).await
     }
 
-    async fn amend_client(
+    pub(super) async fn amend_client(
         &self,
         name: &ClientName,
         given_etag: &str,
@@ -223,7 +202,7 @@ impl Admin {
         };
         let (prefix, mut after) = (prefix(CONNECTIONS, owner), None);
         loop {
-            let found = self.ledger.list::<Connection>(&prefix, after.as_ref(), super::STEP).await?;
+            let found = self.ledger.list::<Connection>(&prefix, after.as_ref(), super::pages::STEP).await?;
             if let Some(user) = found.items.iter().find(|loaded| loaded.record.client == *name) {
                 return Ok(Some(user.record.name.to_string()));
             }

@@ -1,7 +1,9 @@
 //! Connections: started with a grant that is exchanged at once, and led through their states.
 
 use super::{
-    Admin, AdminError, Kind, Listing, Page, check_etag,
+    Admin, AdminError, Kind, Listing, Page,
+    binding::{self, NewKey},
+    check_etag,
     grants::{NewGrant, allowed},
     tenant_missing,
 };
@@ -15,6 +17,7 @@ use crate::{
         lifecycle::Moment,
         names::{ClientName, ConnectionName, Owner},
         profile::GrantKind,
+        token::Secret,
     },
     provider::Grant,
     store::{
@@ -33,9 +36,13 @@ pub struct NewConnection {
     pub name: ConnectionName,
     pub client: ClientName,
     pub requested_scopes: Vec<String>,
+    /// RFC 8707.
+    pub requested_resources: Vec<String>,
     pub narrowing: Narrowing,
     pub labels: BTreeMap<String, String>,
     pub grant: NewGrant,
+    /// The key to bind its tokens to, in PEM; without one, a new one is made where the provider binds all tokens.
+    pub dpop_key: Option<Secret>,
 }
 
 /// What a caller may change of a connection; `None` leaves it.
@@ -43,6 +50,7 @@ pub struct NewConnection {
 pub struct ConnectionPatch {
     pub labels: Option<LabelPatch>,
     pub requested_scopes: Option<Vec<String>>,
+    pub requested_resources: Option<Vec<String>>,
     pub narrowing: Option<Narrowing>,
 }
 
@@ -55,8 +63,8 @@ pub enum Revoking {
 
 impl Admin {
     /// The grant is exchanged at once. What the provider refuses is not kept; where it did not answer, an
-    /// imported refresh token is kept as PENDING and tried again.
-    pub async fn create_connection(&self, new: NewConnection) -> Result<Connection, AdminError> {
+    /// imported refresh token is kept as PENDING and tried again. What a person has to consent to is PENDING until then.
+    pub async fn create_connection(&self, mut new: NewConnection) -> Result<Connection, AdminError> {
         let owner = new.name.owner();
         self.tenant(&new.name.tenant).await?;
         if let Owner::Tenant(tenant) = &new.client.owner
@@ -73,13 +81,22 @@ impl Admin {
         let kind = new.grant.kind();
         allowed(&new.grant, &new.requested_scopes, &client, &profile)?;
         let api_base_url = new.grant.base_url(&profile)?;
-        let (connection, one_time) = self.pending(new, &client, api_base_url).await?;
+        let dpop_key = binding::key(new.dpop_key.take(), &profile)?;
+        let person = matches!(new.grant, NewGrant::Person(_));
+        let (mut connection, one_time) = self.pending(new, &client, api_base_url, dpop_key).await?;
+        if person {
+            connection.await_person(self.ledger.now());
+        }
         let (name, seen) = (connection.name.clone(), connection.seen());
         match self.ledger.create(&connection).await.map_err(|err| tenant_missing(err, &owner))? {
             Wrote::Done(_) => {}
             Wrote::Conflict => {
                 return Err(AdminError::AlreadyExists { kind: Kind::Connection, name: name.to_string() });
             }
+        }
+        if person {
+            tracing::info!(connection = %name, grant = %kind, "connection created; it waits for a person");
+            return Ok(connection);
         }
         let outcome = match one_time {
             Some(grant) => self.refresher.bootstrap(&name, seen, grant).await,
@@ -99,6 +116,7 @@ impl Admin {
         new: NewConnection,
         client: &Client,
         api_base_url: Option<String>,
+        dpop_key: Option<NewKey>,
     ) -> Result<(Connection, Option<Grant>), AdminError> {
         let now = self.ledger.now();
         let mut connection = Connection {
@@ -110,8 +128,10 @@ impl Admin {
             client: new.client,
             grant: new.grant.kind(),
             principal: None,
+            subject: None,
             labels: new.labels,
             requested_scopes: new.requested_scopes,
+            requested_resources: new.requested_resources,
             scopes: Vec::new(),
             narrowing: new.narrowing,
             api_base_url,
@@ -120,6 +140,7 @@ impl Admin {
             before: None,
             family: self.new_uid(),
             generation: 0,
+            dpop: None,
             refresh_token: None,
             previous_refresh_token: None,
             refresh_expires_at: None,
@@ -132,8 +153,10 @@ impl Admin {
             failures: 0,
             last_success_at: None,
             last_failure: None,
+            authorization: None,
             name: new.name,
         };
+        self.bind(&mut connection, dpop_key).await?;
         let one_time = self.start_with(&mut connection, new.grant).await?;
         Ok((connection, one_time))
     }
@@ -159,6 +182,7 @@ impl Admin {
             | RefreshError::Busy
             | RefreshError::Gone
             | RefreshError::Orphaned
+            | RefreshError::Replaced
             | RefreshError::Store(_)
             | RefreshError::Lost) => return Err(err.into()),
         };
@@ -214,6 +238,9 @@ impl Admin {
             if let Some(scopes) = &patch.requested_scopes {
                 connection.requested_scopes.clone_from(scopes);
             }
+            if let Some(resources) = &patch.requested_resources {
+                connection.requested_resources.clone_from(resources);
+            }
             if let Some(narrowing) = patch.narrowing {
                 connection.narrowing = narrowing;
             }
@@ -227,8 +254,15 @@ impl Admin {
     /// One exchange now, whatever the schedule says. A connection that waits for a person gets another chance.
     pub async fn refresh_connection(&self, name: &ConnectionName) -> Result<Connection, AdminError> {
         let seen = self.connection(name).await?.record.seen();
-        let refreshed = self.refresher.refreshed(name, seen, Ask::Operator).await?;
-        Ok(refreshed.record.clone())
+        match self.refresher.refreshed(name, seen, Ask::Operator).await {
+            Ok(refreshed) => Ok(refreshed.record.clone()),
+            Err(err @ RefreshError::Held { .. }) => {
+                let record = self.connection(name).await?.record;
+                let (grant, renewed) = (record.grant, record.lasts() || record.token.is_none());
+                Err(if renewed { err.into() } else { AdminError::NothingRenews { grant } })
+            }
+            Err(err) => Err(err.into()),
+        }
     }
 
     pub async fn disable_connection(

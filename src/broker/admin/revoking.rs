@@ -12,7 +12,7 @@ use crate::{
         profile::{Profile, Revocation as Kind},
         token::{AccessToken, RefreshToken},
     },
-    provider::Revocation,
+    provider::{Endpoint, Revocation, Revoked},
     seal::{Place, SealError},
     store::ledger::Loaded,
 };
@@ -52,7 +52,11 @@ impl Admin {
             .catalogue
             .get(&loaded.record.provider)
             .ok_or_else(|| RefreshError::NoProfile(loaded.record.provider.clone()))?;
-        let left = self.usable(loaded, &profile).await?;
+        // Where the server says how to revoke is not known, it is taken for one that can: nothing is served from now on,
+        // and the call may be repeated.
+        let resolved = self.provider.resolved(&profile, Endpoint::Revocation).await;
+        let kind = resolved.as_ref().map_or(Kind::Rfc7009, |profile| profile.revocation);
+        let left = self.usable(loaded, kind).await?;
         // An exchange that began since would bring a token that nobody revokes.
         let begin = |connection: &mut Connection, now: Moment| {
             if connection.live_attempt(now.store).is_some() {
@@ -64,7 +68,10 @@ impl Admin {
         };
         let revoking = self.enter(name, begin).await?;
         match left {
-            Left::Something => self.revoke_at_provider(&revoking.record, &profile).await?,
+            Left::Something => {
+                let profile = resolved.map_err(AdminError::RevocationRefused)?;
+                self.revoke_at_provider(&revoking.record, &profile).await?;
+            }
             Left::Nothing => {}
         }
         tracing::info!(connection = %name, "grant revoked");
@@ -87,7 +94,7 @@ impl Admin {
     }
 
     /// Waits for an exchange under way; and where revoking takes an access token, makes sure there is one.
-    async fn usable(&self, mut loaded: Loaded<Connection>, profile: &Profile) -> Result<Left, AdminError> {
+    async fn usable(&self, mut loaded: Loaded<Connection>, kind: Kind) -> Result<Left, AdminError> {
         let name = loaded.record.name.clone();
         for _ in 0..WAITS_MAX {
             let bell = self.bells.listen(&name);
@@ -102,7 +109,7 @@ impl Admin {
             }
             let token = loaded.record.token.as_ref();
             let living = token.is_some_and(|token| now.here.plus(USABLE) < token.expires_at);
-            match profile.revocation {
+            match kind {
                 // Nobody to ask: forgetting is all that can be done.
                 Kind::None => return Ok(Left::Nothing),
                 Kind::ConcurDelete if !living => {}
@@ -132,9 +139,9 @@ impl Admin {
             .map(|sealed| keys.open(&place(connection.generation), sealed))
             .transpose()
             .map_err(SealError::from)?;
-        let access_token: Option<AccessToken> = connection
-            .token
-            .as_ref()
+        // One that has expired is nothing that a server could still forget.
+        let living = connection.token.as_ref().filter(|token| self.clock.now() < token.expires_at);
+        let access_token: Option<AccessToken> = living
             .map(|token| keys.open(&place(token.generation), &token.sealed))
             .transpose()
             .map_err(SealError::from)?;
@@ -146,6 +153,25 @@ impl Admin {
             api_base_url: connection.api_base_url.as_deref(),
             correlation_id: Uuid::new_v4(),
         };
-        self.provider.revoke(&revocation).await.map_err(AdminError::RevocationRefused)
+        let revoked = self.provider.revoke(&revocation).await.map_err(AdminError::RevocationRefused)?;
+        told(connection, &revoked);
+        Ok(())
+    }
+}
+
+/// The grant is gone either way; who revoked it has to know for how long its last token still opens doors.
+fn told(connection: &Connection, revoked: &Revoked) {
+    let lives_until = connection.token.as_ref().map(|token| token.expires_at.to_string());
+    match revoked {
+        Revoked::Whole => {}
+        Revoked::AccessTokenLives(None) => {
+            tracing::info!(connection = %connection.name, lives_until,
+                "provider does not revoke access tokens: the last one lives until it expires");
+        }
+        Revoked::AccessTokenLives(Some(failure)) => {
+            tracing::warn!(connection = %connection.name, lives_until,
+                class = %failure.class, code = failure.code, correlation_id = failure.correlation_id,
+                "grant is revoked, but its access token could not be: it lives until it expires");
+        }
     }
 }

@@ -3,12 +3,13 @@
 use super::{Admin, AdminError, Kind, Listing, Page, check_etag};
 use crate::{
     domain::{
-        client::{Client, Tenant},
+        client::{Client, Deletion, Tenant, Undo},
         connection::Connection,
         labels::LabelPatch,
         names::{Owner, TenantName},
     },
     store::{
+        StoreError,
         ledger::{Loaded, Wrote},
         records::{CLIENTS, CONNECTIONS, Record, TENANTS, prefix},
     },
@@ -22,11 +23,24 @@ pub struct TenantPatch {
     pub labels: Option<LabelPatch>,
 }
 
+/// What of a tenant may be deleted with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleting {
+    /// Nothing: it has to be empty.
+    IfEmpty,
+    Everything,
+}
+
 impl Admin {
     /// The keys come first: a record is stamped with them.
     pub async fn create_tenant(&self, name: TenantName, patch: TenantPatch) -> Result<Tenant, AdminError> {
         let owner = Owner::Tenant(name.clone());
         self.keys.create(&owner).await?;
+        let free = self.keys.chain(&owner).await?;
+        if free.is_some_and(|now| now.chain.shut_at.is_some() || !now.chain.is_held()) {
+            // One of this name is deleted, and not gone yet.
+            return Err(AdminError::AlreadyExists { kind: Kind::Tenant, name: name.to_string() });
+        }
         let now = self.clock.now();
         let mut tenant = Tenant {
             uid: self.new_uid(),
@@ -35,6 +49,7 @@ impl Admin {
             updated_at: now,
             display_name: patch.display_name.unwrap_or_default(),
             labels: BTreeMap::new(),
+            deletion: None,
             name,
         };
         if let Some(labels) = &patch.labels {
@@ -48,7 +63,17 @@ impl Admin {
         }
     }
 
+    /// A tenant that is served.
     pub async fn tenant(&self, name: &TenantName) -> Result<Loaded<Tenant>, AdminError> {
+        let loaded = self.tenant_even_deleted(name).await?;
+        match loaded.record.deletion {
+            Some(_) => Err(StoreError::Deleted { owner: name.to_string() }.into()),
+            None => Ok(loaded),
+        }
+    }
+
+    /// A tenant, also one that is deleted and not gone yet.
+    pub async fn tenant_even_deleted(&self, name: &TenantName) -> Result<Loaded<Tenant>, AdminError> {
         let missing = || AdminError::NotFound { kind: Kind::Tenant, name: name.to_string() };
         let owner = Owner::Tenant(name.clone());
         let found =
@@ -80,26 +105,69 @@ impl Admin {
         Ok(changed.await?.record)
     }
 
-    /// An empty tenant goes at once, its keys with it.
-    pub async fn delete_tenant(&self, name: &TenantName, given_etag: &str) -> Result<Tenant, AdminError> {
+    /// Nothing of it is served from now on; it can be restored until its keys are destroyed.
+    pub async fn delete_tenant(
+        &self,
+        name: &TenantName,
+        given_etag: &str,
+        what: Deleting,
+    ) -> Result<Tenant, AdminError> {
         let owner = Owner::Tenant(name.clone());
-        let found = self.tenant(name).await;
-        if let Err(AdminError::NotFound { .. }) = &found {
-            // Keys that a broken-off delete left behind must not come to life with a new tenant of this name.
-            self.keys.destroy(&owner).await?;
+        let loaded = self.tenant_even_deleted(name).await?;
+        if loaded.record.deletion.is_some() {
+            // A deletion that broke off is brought on.
+            self.custodian.settle(name).await?;
+            return Ok(loaded.record);
         }
-        let loaded = found?;
         check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
-        self.nothing_left(CONNECTIONS, &owner).await?;
-        self.nothing_left(CLIENTS, &owner).await?;
-        match self.ledger.delete(&loaded).await? {
-            Wrote::Done(_) => {
-                self.keys.destroy(&owner).await?;
-                tracing::info!(tenant = %name, "tenant deleted; its keys are destroyed");
-                Ok(loaded.record)
+        match what {
+            Deleting::IfEmpty => {
+                self.nothing_left(CONNECTIONS, &owner).await?;
+                self.nothing_left(CLIENTS, &owner).await?;
             }
-            Wrote::Conflict => Err(AdminError::EtagMismatch { name: name.to_string() }),
+            Deleting::Everything => {}
         }
+        let purge_at = self.ledger.now().store.plus(self.custodian.rules.undo_window);
+        self.custodian.plan_purge(name, purge_at).await?;
+        let missing = || AdminError::NotFound { kind: Kind::Tenant, name: name.to_string() };
+        let deleted = self.ledger.amend(name, missing, |tenant: &mut Tenant, now| {
+            check_etag(given_etag, tenant.uid, tenant.revision, name)?;
+            if tenant.deletion.is_none() {
+                tenant.deletion = Some(Deletion { deleted_at: now.here, purge_at, undo: Undo::Possible });
+                tenant.changed(now.here);
+            }
+            Ok(())
+        });
+        let deleted = deleted.await?.record;
+        self.custodian.settle(name).await?;
+        tracing::info!(tenant = %name, %purge_at, "tenant deleted; it can be restored until its keys are destroyed");
+        Ok(deleted)
+    }
+
+    /// Brings a deleted tenant back as it was.
+    pub async fn undelete_tenant(&self, name: &TenantName, given_etag: &str) -> Result<Tenant, AdminError> {
+        let missing = || AdminError::NotFound { kind: Kind::Tenant, name: name.to_string() };
+        let loaded = self.tenant_even_deleted(name).await?;
+        check_etag(given_etag, loaded.record.uid, loaded.record.revision, name)?;
+        let restored = if loaded.record.deletion.is_some() {
+            let restored = self.ledger.amend(name, missing, |tenant: &mut Tenant, now| {
+                check_etag(given_etag, tenant.uid, tenant.revision, name)?;
+                match tenant.deletion.map(|deletion| deletion.undo) {
+                    Some(Undo::TooLate) => return Err(missing()),
+                    Some(Undo::Possible) => {
+                        tenant.deletion = None;
+                        tenant.changed(now.here);
+                    }
+                    None => {}
+                }
+                Ok(())
+            });
+            restored.await?.record
+        } else {
+            loaded.record
+        };
+        self.custodian.settle(name).await?;
+        Ok(restored)
     }
 
     async fn nothing_left(&self, kind: &str, owner: &Owner) -> Result<(), AdminError> {

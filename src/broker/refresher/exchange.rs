@@ -1,20 +1,27 @@
 //! The exchange itself, between its claim and its commit. What can fail but the exchange is loaded before the
 //! claim; what comes of the exchange is sealed and stored before anybody sees it.
 
-use super::{COMMIT_PAUSE, Outcome, Parts, RefreshError};
+use super::{
+    COMMIT_PAUSE, Outcome, Parts, RefreshError,
+    consenting::{OneTime, asked_anew, device_grant},
+    renewing::{is_sealed_by, renewal, resealed},
+};
 use crate::{
     domain::{
-        attempt::{Ask, Renewal, Seen},
+        asking::{ASKING_TIMEOUT, Known, Onward, after_asking, is_asked},
+        attempt::{Ask, Consent, Renewal},
         client::Client,
-        connection::{Connection, Principal, Token},
-        failure::{Class, Evidence, Failure, Trouble, Unusable, classify},
-        lifecycle::{jittered, points},
+        connection::{Connection, Token},
+        failure::{Evidence, Failure, Trouble, Unusable, classify},
+        lifecycle::{jittered, running_out},
         names::ConnectionName,
-        profile::{GrantKind, Profile},
-        token::{PreviousRefreshToken, RefreshToken, Sealable},
+        profile::Profile,
+        token::RefreshToken,
     },
-    provider::{Answer, ClientIdentity, Exchange, Grant, Issued},
-    seal::{OwnerKeys, Place, SealError},
+    provider::{
+        Answer, ClientIdentity, Credential, Endpoint, Exchange, Grant, Question, Verdicts, dpop::DpopKey,
+    },
+    seal::{OwnerKeys, Place, SealBroken, SealError},
     store::{
         StoreError,
         claim::Claim,
@@ -35,18 +42,30 @@ pub(super) struct Prepared {
 }
 
 impl Parts {
-    /// A client that is gone is set aside in the record. What only this replica lacks is not: others may have it.
+    /// A client that is gone, and a server whose endpoints are not known, are set aside in the record. What only this
+    /// replica lacks is not: others may have it.
     pub(super) async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
-        let prepared = self.load(name, ask).await;
+        let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
+        let (connection, seen) = (&loaded.record, loaded.record.seen());
+        let prepared = self.load(connection, ask).await;
         if let Err(RefreshError::NoClient(_)) = &prepared {
-            self.set_aside(name).await;
+            self.set_aside(name, seen, clientless(), None).await;
         }
-        prepared
+        let prepared = prepared?;
+        // Before the claim: what fails here has spent nothing and leaves nothing open, even if this process dies.
+        match self.provider.resolved(&prepared.profile, Endpoint::Token).await {
+            Ok(profile) => Ok(Prepared { profile, ..prepared }),
+            Err(failure) => Err(RefreshError::Failed(match ask {
+                // The present grant goes on as it was.
+                Ask::Authorization(_) => failure,
+                Ask::Scheduler | Ask::Caller | Ask::Operator | Ask::Revocation | Ask::Bootstrap => {
+                    self.set_aside(name, seen, failure, Some(&prepared.profile)).await
+                }
+            })),
+        }
     }
 
-    async fn load(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
-        let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
-        let connection = &loaded.record;
+    async fn load(&self, connection: &Connection, ask: Ask) -> Result<Prepared, RefreshError> {
         let profile = self
             .catalogue
             .get(&connection.provider)
@@ -66,7 +85,7 @@ impl Parts {
                 self.probe(&client.record.name).await?
             }
         };
-        let keys = self.keys.keys(&connection.name.owner()).await?;
+        let keys = self.keys.sealing(&connection.name.owner()).await?;
         let identity = self.identity(&client.record).await?;
         Ok(Prepared { profile, client, identity, keys })
     }
@@ -74,25 +93,56 @@ impl Parts {
     pub(super) async fn identity(&self, client: &Client) -> Result<ClientIdentity, RefreshError> {
         let keys = self.keys.keys(&client.name.owner).await?;
         let resource = client.name.to_string();
-        let mut secrets = Vec::new();
-        for (family, sealed) in client.active_secrets() {
-            let place = Place { resource: &resource, family, generation: 0 };
-            secrets.push(keys.open(&place, sealed).map_err(SealError::from)?);
+        let mut credentials = Vec::new();
+        for (secret, sealed) in client.active_secrets() {
+            let place = Place { resource: &resource, family: secret.id, generation: 0 };
+            let opened = keys.open(&place, sealed).map_err(SealError::from)?;
+            let credential = Credential::opened(secret.id, &secret.public, opened).map_err(|err| {
+                StoreError::Broken { key: resource.clone(), cause: format!("private key {err}") }
+            })?;
+            credentials.push(credential);
         }
-        Ok(ClientIdentity { client_id: client.client_id.clone(), auth: client.auth, secrets })
+        let (client_id, auth) = (client.client_id.clone(), client.auth);
+        Ok(ClientIdentity { client_id, auth, credentials, verdicts: Verdicts::default() })
     }
 
     pub(super) async fn exchange(
         &self,
         claim: Claim,
         prepared: Prepared,
-        one_time: Option<Grant>,
+        ask: Ask,
+        one_time: Option<OneTime>,
     ) -> Outcome {
         let connection = claim.connection();
-        let grant = match one_time.map_or_else(|| stored_grant(connection, &prepared.keys), Ok) {
+        // The record may have been sealed by a newer version since the keys were loaded; whoever found it authentic a
+        // moment ago has that in memory.
+        let keys = self.keys.keys(&connection.name.owner()).await.unwrap_or(prepared.keys);
+        let prepared = Prepared { keys, ..prepared };
+        let consent = claim.attempt().authorization.map(|authorization| {
+            let family = self.ledger.now().here.uuid();
+            Consent { authorization, family }
+        });
+        let (grant, nonce) = match (one_time, consent) {
+            (Some(brought), _) => (Ok(brought.grant), brought.nonce),
+            (None, Some(_)) => (device_grant(connection, &prepared.keys), None),
+            (None, None) => (stored_grant(connection, &prepared.keys), None),
+        };
+        let grant = match grant {
             Ok(grant) => grant,
             Err(err) => {
                 self.give_up(&claim, &prepared, unopened()).await?;
+                return Err(err.into());
+            }
+        };
+        if let (Grant::RefreshToken(token), true) = (&grant, is_asked(connection, ask, &prepared.profile))
+            && let Onward::Fail(failure) = self.asked(&claim, &prepared, token).await
+        {
+            return Err(RefreshError::Failed(self.give_up(&claim, &prepared, failure).await?));
+        }
+        let dpop = match bound_key(connection, &prepared.keys) {
+            Ok(key) => key,
+            Err(err) => {
+                self.give_up(&claim, &prepared, Failure::of_ours("stored DPoP key does not open")).await?;
                 return Err(err.into());
             }
         };
@@ -101,19 +151,44 @@ impl Parts {
             client: &prepared.identity,
             grant: &grant,
             scopes: scopes_to_ask(connection),
+            resources: &connection.requested_resources,
             granted: &connection.scopes,
             api_base_url: connection.api_base_url.as_deref(),
+            dpop: dpop.as_ref(),
             principal: connection.principal.as_ref(),
             correlation_id: claim.attempt().id,
+        };
+        let exchange = match consent {
+            Some(_) => asked_anew(exchange, connection),
+            None => exchange,
         };
         let deadline = prepared.profile.exchange_deadline();
         let answered = tokio::time::timeout(deadline, self.provider.exchange(&claim, &exchange)).await;
         let failure = match answered {
-            Ok(Ok(answer)) => return self.settle(&claim, &prepared, &grant, answer).await,
+            Ok(Ok(answer)) => {
+                return match consent {
+                    None => self.settle(&claim, &prepared, &grant, answer).await,
+                    Some(consent) => {
+                        let nonce = nonce.as_deref();
+                        self.settle_consent(&claim, &prepared, &grant, answer, consent, nonce).await
+                    }
+                };
+            }
             Ok(Err(failure)) => failure,
             Err(_) => classify(&prepared.profile, grant.stage(), &Evidence::Lost(Trouble::Timeout), None),
         };
         Err(RefreshError::Failed(self.give_up(&claim, &prepared, failure).await?))
+    }
+
+    /// Asks the server about a refresh token that it may have used up already.
+    async fn asked(&self, claim: &Claim, prepared: &Prepared, token: &RefreshToken) -> Onward {
+        let question =
+            Question { profile: &prepared.profile, client: &prepared.identity, refresh_token: token };
+        let asking = self.provider.introspect(claim, &question);
+        let known = tokio::time::timeout(ASKING_TIMEOUT, asking).await.unwrap_or(Known::Nothing);
+        tracing::info!(connection = %claim.connection().name, says = ?known,
+            "server was asked about a refresh token that it may have used up");
+        after_asking(claim.connection(), known, &prepared.profile, self.ledger.now())
     }
 
     /// Seals the answer and makes it the present. Holds it in memory until the store takes it.
@@ -123,13 +198,14 @@ impl Parts {
         }
         let correlation_id = answer.correlation_id.clone();
         let unusable = answer.access.as_ref().err().cloned();
-        let renewal = renewal(claim, prepared, spent, answer)?;
+        let renewal = renewal(claim.connection(), claim.attempt().id, prepared, spent, &answer, None)?;
         let name = &claim.connection().name;
         let watch = self.warm.watch(name);
-        let committed = self.commit(claim, &renewal).await;
+        let committed = self.commit(claim, prepared, renewal).await;
         match committed {
             Committed::Done(loaded) => {
-                self.release_client(&prepared.client).await;
+                self.release_client(prepared).await;
+                self.entered(claim.connection().state, &loaded.record).await;
                 if let Some(failure) = unusable {
                     tracing::error!(
                         connection = %name, generation = loaded.record.generation,
@@ -140,6 +216,7 @@ impl Parts {
                     return Err(RefreshError::Failed(failure));
                 }
                 told_of_success(&loaded.record, correlation_id.as_deref());
+                told_of_an_end(claim.connection(), &loaded.record);
                 Ok(self.kept(watch, *loaded))
             }
             // The place for siblings: another answer of the same consent came first, and this one is good too.
@@ -158,10 +235,18 @@ impl Parts {
     }
 
     /// Tries until the store takes the answer: giving up would lose a refresh token. The place for escrow.
-    async fn commit(&self, claim: &Claim, renewal: &Renewal) -> Committed {
+    pub(super) async fn commit(&self, claim: &Claim, prepared: &Prepared, mut renewal: Renewal) -> Committed {
         let mut pause = COMMIT_PAUSE;
         for turn in 0.. {
-            match self.ledger.commit(claim, renewal).await {
+            let sealed = self.sealed_for_now(claim, prepared, &renewal).await;
+            let written = match sealed {
+                Ok(sealed) => {
+                    renewal = sealed.unwrap_or(renewal);
+                    self.ledger.commit(claim, &renewal).await
+                }
+                Err(err) => Err(err),
+            };
+            match written {
                 Ok(committed) => return committed,
                 Err(
                     err @ (StoreError::TooNew { .. } | StoreError::Forged { .. } | StoreError::NoKeys { .. }),
@@ -183,45 +268,58 @@ impl Parts {
         }
         unreachable!("the loop has no end but its return")
     }
+
+    /// The answer sealed anew, where the key was rotated since the exchange began: the version that it was sealed by may
+    /// be destroyed by the time that it is written. `None`: it is as it should be.
+    async fn sealed_for_now(
+        &self,
+        claim: &Claim,
+        prepared: &Prepared,
+        renewal: &Renewal,
+    ) -> Result<Option<Renewal>, StoreError> {
+        let connection = claim.connection();
+        let keys = self.keys.sealing(&connection.name.owner()).await?;
+        if is_sealed_by(renewal, keys.active_version()) {
+            return Ok(None);
+        }
+        tracing::info!(connection = %connection.name, version = keys.active_version(),
+            "key was rotated during an exchange: its answer is sealed by the new version");
+        let resealed = resealed(connection, renewal, &prepared.keys, &keys);
+        resealed.map(Some).map_err(|_| StoreError::Forged { key: connection.name.to_string() })
+    }
 }
 
 /// A person may try what the schedule must not.
 const fn obeys_holds(ask: Ask) -> bool {
     match ask {
         Ask::Scheduler | Ask::Caller => true,
-        Ask::Operator | Ask::Revocation | Ask::Bootstrap => false,
+        Ask::Operator | Ask::Revocation | Ask::Bootstrap | Ask::Authorization(_) => false,
     }
 }
 
 /// What was granted needs no asking; before that, what the connection was created for.
 fn scopes_to_ask(connection: &Connection) -> &[String] {
-    match connection.grant {
-        GrantKind::ClientCredentials => &connection.requested_scopes,
-        GrantKind::RefreshToken
-        | GrantKind::AuthorizationCode
-        | GrantKind::DeviceCode
-        | GrantKind::Password
-        | GrantKind::Otp
-        | GrantKind::CompanyRequestToken
-        | GrantKind::JwtBearer
-        | GrantKind::TokenExchange => {
-            if connection.scopes.is_empty() {
-                &connection.requested_scopes
-            } else {
-                &[]
-            }
-        }
-    }
+    if connection.mints() || connection.scopes.is_empty() { &connection.requested_scopes } else { &[] }
 }
 
 fn stored_grant(connection: &Connection, keys: &OwnerKeys) -> Result<Grant, SealError> {
-    match &connection.refresh_token {
-        None => Ok(Grant::ClientCredentials),
-        Some(sealed) => {
+    match (&connection.refresh_token, &connection.subject) {
+        (None, None) => Ok(Grant::ClientCredentials),
+        (None, Some(subject)) => Ok(Grant::JwtSubject { subject: subject.clone() }),
+        (Some(sealed), _) => {
             let resource = connection.name.to_string();
             Ok(Grant::RefreshToken(keys.open(&place(&resource, connection, connection.generation), sealed)?))
         }
     }
+}
+
+/// The key that the connection's tokens are bound to. It is not of one consent, so its place is the connection's own.
+fn bound_key(connection: &Connection, keys: &OwnerKeys) -> Result<Option<DpopKey>, SealError> {
+    let Some(bound) = &connection.dpop else { return Ok(None) };
+    let resource = connection.name.to_string();
+    let place = Place { resource: &resource, family: connection.uid, generation: 0 };
+    let pem = keys.open(&place, &bound.sealed)?;
+    DpopKey::from_pem(&pem.0).map(Some).map_err(|_| SealBroken.into())
 }
 
 fn place<'a>(resource: &'a str, connection: &Connection, generation: u64) -> Place<'a> {
@@ -230,9 +328,8 @@ fn place<'a>(resource: &'a str, connection: &Connection, generation: u64) -> Pla
 
 /// An answer for somebody else is not kept at all: its refresh token is not ours, and ours stays.
 fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Option<Failure> {
-    let same = |a: &Principal, b: &Principal| a.kind == b.kind && a.id.eq_ignore_ascii_case(&b.id);
     match (&connection.principal, &answer.principal) {
-        (Some(ours), Some(theirs)) if !same(ours, theirs) => {
+        (Some(ours), Some(theirs)) if !ours.is(theirs) => {
             let evidence = Evidence::Unusable(Unusable::OtherPrincipal);
             let correlation_id = answer.correlation_id.as_deref();
             Some(classify(profile, crate::domain::failure::Stage::Steady, &evidence, correlation_id))
@@ -241,80 +338,16 @@ fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Op
     }
 }
 
-fn too_large() -> Failure {
-    Failure {
-        class: Class::Malformed,
-        detail: "answer has an access token too large to be kept",
-        ..unopened()
-    }
+fn clientless() -> Failure {
+    Failure::of_ours("connection cannot be refreshed: its client does not exist")
 }
 
 /// The stored grant did not open: nothing was sent, and a person has to look at the store.
-fn unopened() -> Failure {
+pub(super) fn unopened() -> Failure {
     Failure::of_ours("stored refresh token does not open")
 }
 
-fn renewal(claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) -> Result<Renewal, SealError> {
-    let connection = claim.connection();
-    let generation = connection.generation + 1;
-    let resource = connection.name.to_string();
-    let place = place(&resource, connection, generation);
-    let keys = &prepared.keys;
-    let (present, previous) = successor(spent, answer.refresh_token);
-    Ok(Renewal {
-        attempt: claim.attempt().id,
-        seen: Seen { family: connection.family, generation: connection.generation },
-        refresh_token: present.map(|token| keys.seal(&place, &token)).transpose()?,
-        previous: previous.map(|token| keys.seal(&place, &token)).transpose()?,
-        refresh_expires_at: answer.refresh_expires_at,
-        // Whatever is wrong with the access token, the refresh token beside it is kept.
-        token: answer.access.and_then(|issued| {
-            token(connection, &prepared.profile, generation, &issued, keys, &place).map_err(|_| too_large())
-        }),
-        scopes: answer.scopes,
-        api_base_url: answer.api_base_url,
-        principal: answer.principal,
-    })
-}
-
-/// The refresh token from now on, and the one that it replaced.
-fn successor(
-    spent: &Grant,
-    answered: Option<RefreshToken>,
-) -> (Option<RefreshToken>, Option<PreviousRefreshToken>) {
-    match (spent, answered) {
-        (Grant::RefreshToken(old), Some(new)) if new.0.expose() != old.0.expose() => {
-            (Some(new), Some(PreviousRefreshToken::from_secret(old.0.clone())))
-        }
-        (Grant::RefreshToken(old), _) => (Some(old.clone()), None),
-        // RFC 6749 §4.4.3: there is none with client credentials; one that comes all the same is not needed.
-        (Grant::ClientCredentials, _) => (None, None),
-        (Grant::CompanyRequestToken { .. }, answered) => (answered, None),
-    }
-}
-
-fn token(
-    connection: &Connection,
-    profile: &Profile,
-    generation: u64,
-    issued: &Issued,
-    keys: &OwnerKeys,
-    place: &Place<'_>,
-) -> Result<Token, SealError> {
-    let (from, to) = (issued.issued_at, issued.expires_at);
-    let points = points(connection.uid, generation, from, to, profile.overlap);
-    Ok(Token {
-        sealed: keys.seal(place, &issued.access_token)?,
-        generation,
-        issued_at: from,
-        expires_at: to,
-        soft_at: points.soft_at,
-        hard_at: points.hard_at,
-        overlap: profile.overlap,
-    })
-}
-
-fn told_of_success(connection: &Connection, correlation_id: Option<&str>) {
+pub(super) fn told_of_success(connection: &Connection, correlation_id: Option<&str>) {
     let lifetime = connection.token.as_ref().map_or(Duration::ZERO, Token::lifetime);
     tracing::info!(
         connection = %connection.name,
@@ -324,5 +357,16 @@ fn told_of_success(connection: &Connection, correlation_id: Option<&str>) {
         api_base_url = connection.api_base_url,
         correlation_id,
         "token refreshed"
+    );
+}
+
+/// A refresh token whose end comes near in spite of refreshes: nobody but a person can do something about it.
+fn told_of_an_end(before: &Connection, after: &Connection) {
+    let Some(left) = running_out(before, after) else { return };
+    tracing::warn!(
+        connection = %after.name,
+        refresh_token_expires = after.refresh_expires_at.map(|at| at.to_string()),
+        days_left = left.as_secs() / (24 * 3600),
+        "refresh token runs out and refreshing does not prolong it; have the connection authorized again before it ends"
     );
 }

@@ -5,11 +5,14 @@ use super::{COMMIT_PAUSE, Parts, RefreshError, exchange::Prepared};
 use crate::{
     clock::Timestamp,
     domain::{
-        client::{Client, Ending, Hold},
+        attempt::Seen,
+        authorization::Stage,
+        client::{Client, Ending, Hold, HoldReason, Noted},
         connection::{Connection, LastFailure, State},
         failure::{Class, Failure},
         lifecycle::{Moment, jittered},
         names::{ClientName, ConnectionName},
+        profile::Profile,
     },
     store::{StoreError, claim::Claim, ledger::Loaded},
 };
@@ -31,8 +34,13 @@ impl Parts {
         prepared: &Prepared,
         failure: Failure,
     ) -> Result<Failure, RefreshError> {
+        if claim.attempt().authorization.is_some() {
+            // A person's consent that brought nothing says nothing of the grants that others have.
+            self.write_failure(claim, prepared, &failure).await?;
+            return Ok(failure);
+        }
         if failure.class == Class::Client {
-            self.hold_client(&prepared.client, &failure).await;
+            self.hold_client(prepared, &failure).await;
         }
         let failure = self.end_or_freeze(claim, &prepared.client, failure).await;
         let due = self.write_failure(claim, prepared, &failure).await?;
@@ -87,7 +95,11 @@ impl Parts {
             match self.ledger.fail(claim, failure, &prepared.profile).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(loaded)) => {
-                    told_of_failure(&loaded.record, failure);
+                    self.entered(claim.connection().state, &loaded.record).await;
+                    match claim.attempt().authorization {
+                        None => told_of_failure(&loaded.record, failure),
+                        Some(_) => told_of_consent(&loaded.record, failure),
+                    }
                     return Ok(self.kept(watch, loaded).record.due);
                 }
                 Err(StoreError::Unavailable { .. }) => {}
@@ -142,29 +154,52 @@ impl Parts {
         probing.await
     }
 
-    /// An exchange that could not even be prepared counts as a failure of configuration.
-    pub(super) async fn set_aside(&self, name: &ConnectionName) {
+    /// Writes down that an exchange could not even be prepared. Gives the failure back, and when the next try is.
+    pub(super) async fn set_aside(
+        &self,
+        name: &ConnectionName,
+        seen: Seen,
+        failure: Failure,
+        profile: Option<&Profile>,
+    ) -> Failure {
         let set_aside = self.ledger.amend(
             name,
             || RefreshError::Gone,
             |record: &mut Connection, now| {
-                record.set_aside(now);
+                // What was answered meanwhile stands.
+                if record.seen() == seen {
+                    record.set_aside(&failure, profile, now);
+                }
                 Ok(())
             },
         );
-        if let Err(err) = set_aside.await {
-            tracing::warn!(connection = %name, cause = %err, "connection could not be set aside");
+        match set_aside.await {
+            Ok(loaded) => {
+                told_of_failure(&loaded.record, &failure);
+                let now = self.ledger.now().store;
+                let retry_after = loaded.record.due.map(|due| now.until(due));
+                Failure { retry_after: retry_after.or(failure.retry_after), ..failure }
+            }
+            Err(err) => {
+                tracing::warn!(connection = %name, cause = %err, "connection could not be set aside");
+                failure
+            }
         }
     }
 
     /// Stops all connections of a refused client for a while: none of their grants is at fault.
-    async fn hold_client(&self, client: &Loaded<Client>, failure: &Failure) {
+    async fn hold_client(&self, prepared: &Prepared, failure: &Failure) {
+        let client = &prepared.client;
         let name = &client.record.name;
+        let verdicts = prepared.identity.verdicts.all();
+        let reason = failure.hold;
+        let told_reason = reason.map(HoldReason::word);
         let mut told = false;
         let held = self.ledger.amend(
             name,
             || RefreshError::NoClient(name.clone()),
             |record: &mut Client, now| {
+                record.fared(&verdicts, now.here);
                 let others = record.hold != client.record.hold;
                 if others && record.held(now.store).is_some() {
                     return Ok(());
@@ -174,6 +209,7 @@ impl Parts {
                 let pause = HOLD.saturating_mul(1 << (failures - 1).min(16)).min(HOLD_MAX);
                 record.hold = Some(Hold {
                     until: now.store.plus(pause),
+                    reason,
                     code: failure.code.clone(),
                     correlation_id: failure.correlation_id.clone(),
                     at: now.here,
@@ -185,7 +221,8 @@ impl Parts {
         match held.await {
             Ok(_) if !told => {}
             Ok(_) => {
-                tracing::error!(client = %name, code = failure.code, correlation_id = failure.correlation_id,
+                tracing::error!(client = %name, reason = told_reason, code = failure.code,
+                correlation_id = failure.correlation_id,
                 "provider refuses this client; its connections wait and keep their grants; check client id and secret");
             }
             Err(err) => {
@@ -194,23 +231,61 @@ impl Parts {
         }
     }
 
-    /// A success ends the hold.
-    pub(super) async fn release_client(&self, client: &Loaded<Client>) {
-        if client.record.hold.is_none() {
+    /// A success ends the hold, and tells which secret is good.
+    pub(super) async fn release_client(&self, prepared: &Prepared) {
+        let (name, held) = (&prepared.client.record.name, prepared.client.record.hold.is_some());
+        let verdicts = prepared.identity.verdicts.all();
+        let known =
+            prepared.client.record.clone().fared(&verdicts, self.ledger.now().here) == Noted::KnownAlready;
+        if known && !held {
             return;
         }
-        let name = &client.record.name;
         let released = self.ledger.amend(
             name,
-            || RefreshError::NoClient(name.clone()),
-            |record: &mut Client, _| {
-                record.hold = None;
-                Ok(())
+            || Unchanged::Failed(RefreshError::NoClient(name.clone())),
+            |record: &mut Client, now| {
+                let was_held = record.hold.take().is_some();
+                match record.fared(&verdicts, now.here) {
+                    // Another exchange of the same client took it down.
+                    Noted::KnownAlready if !was_held => Err(Unchanged::KnownAlready),
+                    Noted::KnownAlready | Noted::Changed => Ok(()),
+                }
             },
         );
         match released.await {
-            Ok(_) => tracing::info!(client = %name, "provider accepts this client again"),
-            Err(err) => tracing::warn!(client = %name, cause = %err, "hold of a client could not be lifted"),
+            Ok(_) if held => tracing::info!(client = %name, "provider accepts this client again"),
+            Ok(_) | Err(Unchanged::KnownAlready) => {}
+            Err(Unchanged::Failed(err)) => {
+                tracing::warn!(client = %name, cause = %err, "what became of a client could not be written down");
+            }
+        }
+    }
+}
+
+/// Why a client's record was not written.
+enum Unchanged {
+    KnownAlready,
+    Failed(RefreshError),
+}
+
+impl From<StoreError> for Unchanged {
+    fn from(err: StoreError) -> Self {
+        Self::Failed(err.into())
+    }
+}
+
+/// A device code that nobody has confirmed yet is nothing to speak of.
+fn told_of_consent(connection: &Connection, failure: &Failure) {
+    let stage = connection.authorization.as_ref().map(|ours| ours.stage);
+    match stage {
+        Some(Stage::Open) | None => {
+            tracing::debug!(connection = %connection.name, code = failure.code, detail = failure.detail,
+                "authorization has brought nothing yet");
+        }
+        Some(stage @ (Stage::Taken | Stage::Succeeded | Stage::Denied | Stage::Expired | Stage::Failed)) => {
+            tracing::warn!(connection = %connection.name, %stage, class = %failure.class, code = failure.code,
+                status = failure.status, correlation_id = failure.correlation_id, detail = failure.detail,
+                "authorization ended without a grant; what was there before goes on");
         }
     }
 }

@@ -7,7 +7,10 @@ use crate::{
         provider_service_server as providers, tenant_service_server as tenants,
         token_service_server as tokens,
     },
-    cli::{self, Console, Exit, console::Input},
+    cli::{
+        self, Console, Exit,
+        console::{Input, Screen},
+    },
 };
 use parking_lot::Mutex;
 use prost::Message;
@@ -54,6 +57,8 @@ pub(super) struct Given {
     pub(super) stdin: Vec<u8>,
     pub(super) typed: Option<&'static str>,
     pub(super) variables: Vec<(&'static str, &'static str)>,
+    /// Where opened URLs are noted; without it there is no browser.
+    pub(super) browser: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 impl Call {
@@ -69,6 +74,11 @@ impl Fake {
     ) -> Self {
         let answer = Arc::new(move |call: &Call| answer(call).map(|message| message.encode_to_vec()));
         Self { answer, calls: Arc::default() }
+    }
+
+    /// The same, with messages of whatever type a method answers with, as bytes.
+    pub(super) fn encoded(answer: impl Fn(&Call) -> Result<Vec<u8>, Status> + Send + Sync + 'static) -> Self {
+        Self { answer: Arc::new(answer), calls: Arc::default() }
     }
 
     fn take<I: Message, O: Message + Default>(
@@ -128,6 +138,7 @@ pub(super) fn console(given: Given) -> (Console, Buffer, Buffer) {
         err: Box::new(err.clone()),
         input: Box::new(given),
         now: || NOW,
+        screen: Screen::Lines,
     };
     (console, out, err)
 }
@@ -160,6 +171,12 @@ impl Input for Given {
 
     fn prompt(&mut self, _question: &str) -> io::Result<String> {
         self.typed.map(str::to_owned).ok_or_else(|| io::Error::other("no such device"))
+    }
+
+    fn browse(&mut self, url: &str) -> io::Result<()> {
+        let Some(opened) = &self.browser else { return Err(io::ErrorKind::Unsupported.into()) };
+        opened.lock().push(url.to_owned());
+        Ok(())
     }
 
     fn variable(&self, name: &str) -> Option<OsString> {
@@ -208,6 +225,7 @@ serve! { clients::ClientService {
     delete_client: DeleteClientRequest => (),
     add_client_secret: AddClientSecretRequest => api::Client,
     retire_client_secret: RetireClientSecretRequest => api::Client,
+    rotate_client_secret: RotateClientSecretRequest => api::Client,
 } }
 
 serve! { connections::ConnectionService {
@@ -228,4 +246,5 @@ serve! { connections::ConnectionService {
 serve! { providers::ProviderService {
     get_provider: GetProviderRequest => api::Provider,
     list_providers: ListProvidersRequest => api::ListProvidersResponse,
+    check_provider: CheckProviderRequest => api::CheckProviderResponse,
 } }

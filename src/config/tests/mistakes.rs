@@ -2,12 +2,14 @@
 
 use super::*;
 
-type Case = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Case = (&'static str, &'static str, &'static str, &'static str);
 
 const TICK: &str = "write a whole number and one of ms, s, m, h in quotes, from \"50ms\" to \"10s\"";
 const GRACE: &str = "write a whole number and one of ms, s, m, h in quotes, from \"10s\" to \"10m\"";
 const CONCURRENCY: &str = "write a whole number from 1 to 4096, without quotes";
-const ADDRESS: &str = "write a loopback address and a port, like \"127.0.0.1:7600\" or \"[::1]:7600\"";
+const PROXY: &str =
+    "write \"https://HOST:PORT\" or \"http://HOST:PORT\"; credentials for a proxy are not supported";
+const ADDRESS: &str = "write an IP address and a port, like \"127.0.0.1:7600\" or \"[::]:7600\"";
 const LABEL: &str = "write 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit";
 const WORD: &str = "write 1 to 128 visible ASCII characters, without spaces";
 const PATH: &str = "write the path of a file or folder";
@@ -59,8 +61,8 @@ const ANYWHERE: &[Case] = &[
     (
         "listen = \"0.0.0.0:7600\"",
         "listen",
-        "`0.0.0.0:7600` can be reached from other machines, and callers are not authenticated yet: only loopback addresses are accepted",
-        ADDRESS,
+        "`0.0.0.0:7600` can be reached from other machines, and speaks no TLS",
+        "set tls.certificate and who is recognised (identity.spiffe, identity.dns), or write a loopback address like \"127.0.0.1:7600\"",
     ),
     (
         "listen = \"localhost:7600\"",
@@ -70,11 +72,19 @@ const ANYWHERE: &[Case] = &[
     ),
     ("listen = 7600", "listen", "`7600` is an integer, not an IP address and port", ADDRESS),
     (
-        "egress.addresses = \"private\"",
+        "egress.addresses = \"intranet\"",
         "egress.addresses",
-        "`private` is text, not one of the words it can be",
-        "write \"public\" or \"loopback\"",
+        "`intranet` is text, not one of the words it can be",
+        "write \"public\" or \"private\" or \"loopback\"",
     ),
+    (
+        "egress.proxy = \"socks5://127.0.0.1:1080\"",
+        "egress.proxy",
+        "has another scheme than https or http",
+        PROXY,
+    ),
+    ("egress.proxy = \"http://me:canary@proxy:3128\"", "egress.proxy", "has credentials in it", PROXY),
+    ("egress.proxy = \"https://proxy/x\"", "egress.proxy", "has a path", PROXY),
     (
         "store.kind = \"mysql\"",
         "store.kind",
@@ -159,13 +169,18 @@ const ANYWHERE: &[Case] = &[
         "store.kind = \"redis\"",
         "store.redis.url",
         "is required when `store.kind` is \"redis\"",
-        "write \"redis://HOST:PORT\"",
+        "write \"redis://HOST:PORT\", or set store.redis.topology to sentinel or cluster",
     ),
 ];
 
 /// Lines of `[store.redis]`, for a store of that kind; a line without `url` gets a good one.
 const REDIS: &[Case] = &[
-    ("url = \"rediss://h:1\"", "store.redis.url", "asks for TLS, which is not supported yet", URL),
+    (
+        "url = \"rediss://h:1\"",
+        "store.redis.url",
+        "asks for TLS in a way that is not taken here: write redis:// and store.redis.tls = \"on\"",
+        URL,
+    ),
     (
         "url = \"redis://u:canary-secret@h\"",
         "store.redis.url",
@@ -207,7 +222,7 @@ const REDIS: &[Case] = &[
     ),
 ];
 
-fn check(text: &str, (_, key, problem, mend): Case) {
+pub(super) fn check(text: &str, (_, key, problem, mend): Case) {
     let [told] = load(text, &[]).expect_err(text).mistakes.try_into().expect(text);
     assert_eq!(
         (told.key.as_str(), told.problem.as_str(), told.mend.as_str()),

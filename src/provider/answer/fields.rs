@@ -1,13 +1,15 @@
 //! The members of a JSON object, with what plain maps forget: whether a name came twice. Not printable.
 
-use crate::domain::token::Secret;
+use crate::domain::{failure::Words, token::Secret};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+use zeroize::Zeroizing;
 
 pub(crate) struct Fields {
     values: BTreeMap<String, Value>,
     repeated: bool,
+    words: Words,
 }
 
 /// A member, as tolerant readers see it.
@@ -26,13 +28,31 @@ pub(crate) struct NoSpan;
 const SECONDS_MAX: f64 = 1e14;
 
 impl Fields {
-    /// `None` if the body is no JSON object.
+    /// `None` if the body is no JSON object. A byte order mark before it (RFC 8259 §8.1) and texts that are not UTF-8
+    /// are no reason to lose the refresh token in it; what is spoilt in a token makes that token unusable.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        serde_json::from_slice(body).ok().or_else(|| {
+            let mended = Zeroizing::new(match String::from_utf8_lossy(body) {
+                Cow::Borrowed(_) => return None,
+                Cow::Owned(mended) => mended,
+            });
+            serde_json::from_str(&mended).ok()
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
+    }
+
+    /// May the server's words in it be shown?
+    pub(crate) fn words(&self) -> Words {
+        self.words
+    }
+
+    pub(crate) fn withhold(mut self, words: Words) -> Self {
+        self.words = words;
+        self
     }
 
     /// Did a name come twice? Of such a pair the last is kept, as most readers do.
@@ -65,10 +85,21 @@ impl Fields {
         self.text("access_token").is_some() || self.text("refresh_token").is_some()
     }
 
+    /// Puts the members of an inner object over those at the top, unless the top has an access token itself.
+    pub(crate) fn lift(&mut self, name: &str) {
+        if self.text("access_token").is_none()
+            && let Some(Value::Object(inner)) = self.values.remove(name)
+        {
+            self.values.extend(inner);
+        }
+    }
+
     /// Takes a text out; from then on it is wiped when it is dropped.
     pub(crate) fn secret(&mut self, name: &str) -> Option<Secret> {
         match self.values.remove(name)? {
-            Value::String(text) if !text.is_empty() => Some(Secret::new(text)),
+            Value::String(text) if !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER) => {
+                Some(Secret::new(text))
+            }
             _ => None,
         }
     }
@@ -101,7 +132,7 @@ impl<'de> Deserialize<'de> for Fields {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields { values: BTreeMap::new(), repeated: false };
+                let mut fields = Fields { values: BTreeMap::new(), repeated: false, words: Words::Shown };
                 while let Some((name, value)) = map.next_entry()? {
                     fields.repeated |= fields.values.insert(name, value).is_some();
                 }

@@ -1,134 +1,155 @@
-//! Keysets: what text is taken, what is said about text that is not, and which keys unwrap what.
+//! Which key wrapped something, and which of two KEKs is asked for it.
 
 use super::*;
+use crate::seal::FileKeyset;
+use std::collections::BTreeMap;
 
-/// Keys whose bytes are all this number; `A…` in base64 marks them in what must not leak.
-fn key(version: u32, byte: u8) -> KeysetKey {
-    KeysetKey::new(version, KeyBytes::from_slice(&[byte; 32]).unwrap())
+fn wrapped_by(kind: KekKind, id: &str) -> Vec<u8> {
+    let key = KekKey { kind, id: id.to_owned() };
+    Wrapped { key, ciphertext: vec![1], annotations: BTreeMap::new() }.encode()
 }
 
-fn line(version: u32, role: &str, byte: u8) -> String {
-    format!("key {version} {role} {} {}", key(version, byte).id, BASE64.encode([byte; 32]))
-}
+/// A KEK of one kind that fails as it is told.
+struct Fails(KekKind, KekError);
 
-fn text(lines: &[String]) -> String {
-    format!("{FIRST_LINE}\n{}\n", lines.join("\n"))
-}
+#[async_trait]
+impl Kek for Fails {
+    fn kind(&self) -> KekKind {
+        self.0
+    }
 
-fn refusal(text: &str) -> String {
-    FileKeyset::parse(text).expect_err(text).to_string()
-}
+    async fn present(&self) -> Result<KekKey, KekError> {
+        Err(self.1.clone())
+    }
 
-#[tokio::test]
-async fn a_keyset_reads_what_it_wrote() {
-    let keyset = FileKeyset::generate().rotated().unwrap().rotated().unwrap();
-    let text = keyset.to_text();
-    let read = FileKeyset::parse(text.expose()).unwrap();
-    assert_eq!(read.to_text().expose(), text.expose());
-    assert_eq!((read.primary.version, read.decrypt_only.len()), (3, 2));
-    let wrapped = keyset.wrap(b"context", &KeyBytes::from_slice(&[1; 32]).unwrap()).await.unwrap();
-    assert_eq!(read.unwrap(b"context", &wrapped).await.unwrap().expose(), &[1; 32]);
-}
+    async fn wrap(&self, _: &[u8], _: &KeyBytes) -> Result<Vec<u8>, KekError> {
+        Err(self.1.clone())
+    }
 
-#[test]
-fn comments_blank_lines_and_windows_line_ends_are_taken() {
-    let text = format!("# mine\r\n\r\n{FIRST_LINE}\r\n  # old\r\n  {}  \r\n\r\n", line(1, "primary", 1));
-    assert_eq!(FileKeyset::parse(&text).unwrap().id(), key(1, 1).id);
-}
-
-#[test]
-fn the_order_of_lines_does_not_matter() {
-    let mut lines = [line(3, "primary", 3), line(2, "decrypt-only", 2), line(1, "decrypt-only", 1)];
-    let shuffled = FileKeyset::parse(&text(&lines)).unwrap().to_text();
-    lines.reverse();
-    let ordered = shuffled.expose().strip_prefix(TEXT_HEAD).unwrap();
-    assert_eq!(ordered, text(&lines));
-}
-
-#[test]
-fn each_mistake_in_a_keyset_names_its_line_and_mend() {
-    let good = line(1, "primary", 1);
-    let with = |second: &str| text(&[good.clone(), second.to_owned()]);
-    let id = key(2, 2).id;
-    let (short, long) = (BASE64.encode([2; 31]), BASE64.encode([2; 33]));
-    let cases = [
-        (String::new(), "keyset: is empty"),
-        ("# only a comment\n".to_owned(), "keyset: is empty"),
-        (good.clone(), "keyset line 1: begin"),
-        (format!("bursar-keyset 2\n{good}"), "keyset line 1: begin"),
-        (text(&[]), "keyset: mark one key `primary`"),
-        (text(&[line(1, "decrypt-only", 1)]), "keyset: mark one key `primary`"),
-        (with("key 2 primary"), "keyset line 3: write `key`"),
-        (with(&format!("{} more", line(2, "decrypt-only", 2))), "keyset line 3: write `key`"),
-        (with(&line(2, "decrypt-only", 2).replace("key", "kee")), "keyset line 3: write `key`"),
-        (with(&line(0, "decrypt-only", 2)), "keyset line 3: version"),
-        (with(&line(2, "decrypt-only", 2).replacen('2', "-2", 1)), "keyset line 3: version"),
-        (with(&line(2, "Primary", 2)), "keyset line 3: role"),
-        (
-            with(&format!("key 2 decrypt-only {id} !{}", &short[1..])),
-            "keyset line 3: key: use standard base64",
-        ),
-        (with(&format!("key 2 decrypt-only {id} {short}")), "keyset line 3: key: use exactly 32 bytes"),
-        (with(&format!("key 2 decrypt-only {id} {long}")), "keyset line 3: key: use exactly 32 bytes"),
-        (with(&format!("key 2 decrypt-only {id} {}", long.repeat(9))), "keyset line 3: key: use standard"),
-        (with(&format!("key 2 decrypt-only {id} {}", BASE64.encode([3; 32]))), "keyset line 3: id"),
-        (with(&line(2, "primary", 2)), "keyset line 3: mark this key `decrypt-only`"),
-        (with(&line(1, "decrypt-only", 2)), "keyset line 3: give each key a version"),
-        (with(&line(2, "decrypt-only", 1)), "keyset line 3: remove this key"),
-    ];
-    for (text, want) in cases {
-        let said = refusal(&text);
-        assert!(said.starts_with(want), "{said:?} for {text:?}");
-        for echo in ["AQEB", "AgIC", "AwMD"] {
-            assert!(!said.contains(echo), "{said:?} echoes the key");
-        }
+    async fn unwrap(&self, _: &[u8], _: &[u8]) -> Result<KeyBytes, KekError> {
+        Err(self.1.clone())
     }
 }
 
-#[test]
-fn a_keyset_has_a_bound() {
-    let lines = |count: u8| {
-        let old = (2..=count).map(|i| line(i.into(), "decrypt-only", i));
-        text(&old.chain([line(1, "primary", 1)]).collect::<Vec<_>>())
-    };
-    let full = FileKeyset::parse(&lines(100)).unwrap();
-    assert!(refusal(&lines(101)).starts_with("keyset line 102: keep at most 100"));
-    assert!(matches!(full.rotated(), Err(KekError::Keyset { .. })));
-    assert_eq!(FileKeyset::parse(&lines(99)).unwrap().rotated().unwrap().primary.version, 100);
+fn away() -> KekError {
+    KekError::Unavailable { cause: "is away".to_owned() }
 }
 
 #[tokio::test]
-async fn an_old_key_unwraps_what_it_wrapped_and_no_longer_wraps() {
-    let old = FileKeyset { primary: key(1, 1), decrypt_only: Vec::new() };
-    let both = FileKeyset { primary: key(2, 2), decrypt_only: vec![key(1, 1)] };
-    let secret = KeyBytes::generate();
-    let wrapped = old.wrap(b"place", &secret).await.unwrap();
-    assert_eq!(both.unwrap(b"place", &wrapped).await.unwrap().expose(), secret.expose());
-    let anew = both.wrap(b"place", &secret).await.unwrap();
-    let refused = old.unwrap(b"place", &anew).await.unwrap_err();
-    assert_eq!(refused, KekError::Unknown { wanted: key(2, 2).id, version: 2 });
-}
-
-#[tokio::test]
-async fn a_wrapped_key_unwraps_in_its_own_context_only() {
+async fn what_is_wrapped_says_by_which_key() {
     let keyset = FileKeyset::generate();
     let wrapped = keyset.wrap(b"here", &KeyBytes::generate()).await.unwrap();
-    for elsewhere in [&b""[..], b"her", b"here ", b"there"] {
-        assert_eq!(keyset.unwrap(elsewhere, &wrapped).await.unwrap_err(), KekError::Broken);
-    }
-    let long = envelope::seal(
-        Sealer { secret: &keyset.primary.secret, version: 1, kek: keyset.id() },
-        &framed(b"here"),
-        &[0; 33],
-    );
-    assert_eq!(keyset.unwrap(b"here", &long.unwrap()).await.unwrap_err(), KekError::Broken);
-    assert_eq!(keyset.unwrap(b"here", &[0; 372]).await.unwrap_err(), KekError::Broken);
+    assert_eq!(KekKey::that_wrapped(&wrapped), Some(keyset.present().await.unwrap()));
+    let foreign = wrapped_by(KekKind::Transit, "transit/bursar:v3");
+    let shown = KekKey::that_wrapped(&foreign).unwrap().to_string();
+    assert_eq!(shown, "transit key transit/bursar:v3");
+    assert_eq!(KekKey::that_wrapped(b"BSR1 or not"), None);
 }
 
 #[test]
-fn debug_of_a_keyset_shows_no_key() {
-    let shown = format!("{:?} {:?}", FileKeyset::generate(), KeyBytes::from_slice(&[7; 32]));
-    assert!(shown.starts_with("[keyset: primary "), "{shown}");
-    assert!(shown.ends_with(" Some([key])"), "{shown}");
-    assert!(shown.len() < 90, "{shown}");
+fn an_id_from_outside_is_shown_within_bounds() {
+    let key = KekKey { kind: KekKind::KmsPlugin, id: format!("a\n\u{1b}[31m`é\"{}", "x".repeat(900)) };
+    let shown = format!("{key} {key:?}");
+    assert!(shown.starts_with("kms_plugin key a[31mxxx"), "{shown}");
+    assert!(shown.len() < 400 && shown.is_ascii(), "{shown}");
+}
+
+#[tokio::test]
+async fn hints_of_different_keys_differ_and_a_keysets_is_its_id() {
+    let hint = |kind, id| KekId::that_wrapped(&wrapped_by(kind, id));
+    assert_ne!(hint(KekKind::Transit, "a"), hint(KekKind::Transit, "b"));
+    assert_ne!(hint(KekKind::Transit, "a"), hint(KekKind::KmsPlugin, "a"));
+    let keyset = FileKeyset::generate();
+    let wrapped = keyset.wrap(b"here", &KeyBytes::generate()).await.unwrap();
+    let id = keyset.present().await.unwrap().id;
+    assert_eq!(id, format!("1-{}", KekId::that_wrapped(&wrapped)));
+}
+
+#[tokio::test]
+async fn the_kek_before_unwraps_what_it_wrapped_and_wraps_nothing() {
+    let (old, new) = (Arc::new(FileKeyset::generate()), Arc::new(FileKeyset::generate()));
+    let key = KeyBytes::generate();
+    let wrapped = old.wrap(b"here", &key).await.unwrap();
+    let keks = Keks { present: new.clone(), previous: Some(old) };
+    assert_eq!(keks.unwrap(b"here", &wrapped).await.unwrap().expose(), key.expose());
+    assert_eq!(keks.unwrap(b"there", &wrapped).await.unwrap_err(), KekError::Broken);
+    let again = keks.wrap(b"here", &key).await.unwrap();
+    assert_eq!(KekKey::that_wrapped(&again), Some(new.present().await.unwrap()));
+    assert_eq!(keks.probe().await, new.present().await);
+}
+
+#[tokio::test]
+async fn only_a_kek_of_the_kind_that_wrapped_is_asked() {
+    let keyset = FileKeyset::generate();
+    let wrapped = keyset.wrap(b"here", &KeyBytes::generate()).await.unwrap();
+    let wanted = KekKey::that_wrapped(&wrapped).unwrap();
+    let transit = Keks::only(Fails(KekKind::Transit, away()));
+    assert_eq!(transit.unwrap(b"here", &wrapped).await.unwrap_err(), KekError::Unknown { wanted });
+    let previous: Arc<dyn Kek> = Arc::new(keyset);
+    let both = Keks { present: Arc::new(Fails(KekKind::Transit, away())), previous: Some(previous) };
+    assert!(both.unwrap(b"here", &wrapped).await.is_ok());
+    assert_eq!(both.present().await.unwrap_err(), away());
+    assert_eq!(both.unwrap(b"here", b"neither").await.unwrap_err(), KekError::Broken);
+}
+
+/// "Not among the configured keys" would send somebody to change a configuration that is right.
+#[tokio::test]
+async fn an_outage_of_one_of_two_keks_is_told_before_all_else() {
+    let wrapped = wrapped_by(KekKind::Transit, "key");
+    let kek = |failure| -> Arc<dyn Kek> { Arc::new(Fails(KekKind::Transit, failure)) };
+    for (present, previous) in [(away(), KekError::Broken), (KekError::Broken, away())] {
+        let keks = Keks { present: kek(present), previous: Some(kek(previous)) };
+        assert_eq!(keks.unwrap(b"here", &wrapped).await.unwrap_err(), away());
+    }
+}
+
+/// A keyset that is replaced by one with a new key, as the file under a running process is.
+#[tokio::test]
+async fn a_keyset_does_what_every_kek_has_to_do() {
+    struct Replaced(parking_lot::Mutex<Arc<FileKeyset>>);
+
+    impl Replaced {
+        fn now(&self) -> Arc<FileKeyset> {
+            self.0.lock().clone()
+        }
+    }
+
+    #[async_trait]
+    impl Kek for Replaced {
+        fn kind(&self) -> KekKind {
+            KekKind::File
+        }
+
+        async fn present(&self) -> Result<KekKey, KekError> {
+            self.now().present().await
+        }
+
+        async fn wrap(&self, context: &[u8], key: &KeyBytes) -> Result<Vec<u8>, KekError> {
+            self.now().wrap(context, key).await
+        }
+
+        async fn unwrap(&self, context: &[u8], wrapped: &[u8]) -> Result<KeyBytes, KekError> {
+            self.now().unwrap(context, wrapped).await
+        }
+    }
+
+    let kek = Replaced(parking_lot::Mutex::new(Arc::new(FileKeyset::generate())));
+    crate::kek::conformance::conforms(&kek, async || {
+        let text = kek.now().to_text();
+        *kek.0.lock() = Arc::new(FileKeyset::parse(text.expose()).unwrap().rotated().unwrap());
+    })
+    .await;
+}
+
+/// From one kind of KEK to another, as `keys.previous` allows.
+#[tokio::test]
+async fn root_keys_move_from_the_kek_before_to_the_one_in_use() {
+    let old = FileKeyset::generate();
+    let (chain, root) = crate::seal::Root::create(&old, crate::clock::Timestamp(1)).await.unwrap();
+    let new = FileKeyset::generate();
+    let keks = Keks { present: Arc::new(new), previous: Some(Arc::new(old)) };
+    let moved = root.rewrap(&keks, &chain).await.unwrap();
+    let alone = Keks { present: keks.present.clone(), previous: None };
+    assert!(crate::seal::Root::unlock(&alone, &moved).await.is_ok());
+    assert!(crate::seal::Root::unlock(&alone, &chain).await.is_err());
 }

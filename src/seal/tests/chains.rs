@@ -35,7 +35,7 @@ async fn a_deployment_unlocks_again_with_its_kek() {
 async fn another_kek_does_not_unlock_the_root() {
     let (kek, root_chain, _) = root().await;
     let refusal = refused(&FileKeyset::generate(), &root_chain).await;
-    assert_eq!(refusal, SealError::Kek(KekError::Unknown { wanted: kek.id(), version: 1 }));
+    assert_eq!(refusal, SealError::Kek(KekError::Unknown { wanted: kek.present().await.unwrap() }));
 }
 
 #[tokio::test]
@@ -96,7 +96,10 @@ async fn every_change_to_a_key_chain_is_refused() {
     let (_, _, root) = root().await;
     let acme = owner("tenants/acme");
     let good = root.prepare(&acme, &root.new_chain(&acme, NOW), NOW).unwrap();
-    let changes: [fn(&mut KeyChain); 11] = [
+    let changes: [fn(&mut KeyChain); 14] = [
+        |chain| chain.versions[1].activated_at = Some(NOW),
+        |chain| chain.shut_at = Some(NOW),
+        |chain| chain.revision += 1,
         |chain| chain.versions[0].state = KeyState::DecryptOnly,
         |chain| chain.versions[1].state = KeyState::DecryptOnly,
         |chain| chain.versions[1].state = KeyState::Destroyed,
@@ -116,7 +119,7 @@ async fn every_change_to_a_key_chain_is_refused() {
         let mut chain = good.clone();
         change(&mut chain);
         assert_eq!(root.unlock_chain(&acme, &chain).err(), Some(SealBroken), "change {at}");
-        let step = root.advance(&acme, &chain, 2, KeyState::Active);
+        let step = root.advance(&acme, &chain, 2, KeyState::Active, NOW);
         assert_eq!(step, Err(SealError::Broken(SealBroken)), "change {at}");
         assert_eq!(root.prepare(&acme, &chain, NOW), Err(SealError::Broken(SealBroken)), "change {at}");
     }
@@ -131,7 +134,7 @@ async fn a_chain_of_one_owner_does_not_unlock_for_another() {
     for elsewhere in [&other, &platform] {
         assert_eq!(root.unlock_chain(elsewhere, &chain).err(), Some(SealBroken));
     }
-    let mixed = KeyChain { versions: foreign.versions, stamp: chain.stamp };
+    let mixed = KeyChain { versions: foreign.versions, ..chain.clone() };
     assert_eq!(root.unlock_chain(&acme, &mixed).err(), Some(SealBroken));
 }
 
@@ -141,8 +144,8 @@ async fn a_wrapped_key_is_bound_to_owner_and_version_even_without_the_stamp() {
     let (_, _, root) = root().await;
     let [acme, other] = ["tenants/acme", "tenants/other"].map(owner);
     let stamped = |owner: &Owner, versions: Vec<KeyVersion>| {
-        let stamp = root.ring().stamp_chain(&owner.to_string(), &chain::encoded(&versions));
-        KeyChain { versions, stamp }
+        let stamp = root.ring().stamp_chain(&owner.to_string(), &chain::encoded(&versions, None, 0));
+        KeyChain { versions, shut_at: None, revision: 0, stamp }
     };
     let good = root.new_chain(&acme, NOW).versions;
     assert!(root.unlock_chain(&acme, &stamped(&acme, good.clone())).is_ok());
@@ -162,9 +165,9 @@ async fn a_chain_of_another_deployment_does_not_unlock() {
 async fn a_document_cannot_be_passed_off_as_a_chain() {
     let (_, _, root) = root().await;
     let acme = owner("tenants/acme");
-    let versions = root.new_chain(&acme, NOW).versions;
-    let stamp = root.stamp("tenants/acme", 0, &chain::encoded(&versions));
-    assert_eq!(root.unlock_chain(&acme, &KeyChain { versions, stamp }).err(), Some(SealBroken));
+    let chain = root.new_chain(&acme, NOW);
+    let stamp = root.stamp("tenants/acme", 0, &chain::encoded(&chain.versions, None, 0));
+    assert_eq!(root.unlock_chain(&acme, &KeyChain { stamp, ..chain }).err(), Some(SealBroken));
 }
 
 #[tokio::test]
@@ -179,7 +182,7 @@ async fn a_rotation_keeps_what_is_sealed_until_the_old_version_is_destroyed() {
     let waiting = root.unlock_chain(&acme, &prepared).unwrap();
     assert_eq!(waiting.active_version(), 1);
 
-    let rotated = root.advance(&acme, &prepared, 2, KeyState::Active).unwrap();
+    let rotated = root.advance(&acme, &prepared, 2, KeyState::Active, NOW).unwrap();
     let keys = root.unlock_chain(&acme, &rotated).unwrap();
     let anew = sealed_by(&keys);
     assert_eq!((keys.active_version(), claimed_key_version(&anew)), (2, Some(2)));
@@ -189,7 +192,7 @@ async fn a_rotation_keeps_what_is_sealed_until_the_old_version_is_destroyed() {
     assert!(!is_broken(&waiting, anew.bytes()));
     assert!(is_broken(&old, anew.bytes()));
 
-    let ended = root.advance(&acme, &rotated, 1, KeyState::Destroyed).unwrap();
+    let ended = root.advance(&acme, &rotated, 1, KeyState::Destroyed, NOW).unwrap();
     let keys = root.unlock_chain(&acme, &ended).unwrap();
     assert!(is_broken(&keys, sealed.bytes()));
     assert!(keys.check("name", 1, b"body", &stamp).is_err());
@@ -201,7 +204,7 @@ async fn a_step_that_the_chain_does_not_allow_is_named() {
     let (_, _, root) = root().await;
     let acme = owner("tenants/acme");
     let chain = root.new_chain(&acme, NOW);
-    let refusal = root.advance(&acme, &chain, 1, KeyState::Destroyed).unwrap_err();
+    let refusal = root.advance(&acme, &chain, 1, KeyState::Destroyed, NOW).unwrap_err();
     assert_eq!(refusal.to_string(), "key version 1 is Active, from which Destroyed is not reached");
 }
 
@@ -232,4 +235,58 @@ async fn clones_of_an_owners_keys_are_handles_that_cross_threads() {
     let keys = root.unlock_chain(&Owner::Platform, &root.new_chain(&Owner::Platform, NOW)).unwrap();
     crosses_threads(&keys);
     assert!(Arc::ptr_eq(&keys.0, &keys.clone().0));
+}
+
+#[tokio::test]
+async fn a_new_root_key_wraps_chains_anew_and_the_old_one_may_go() {
+    let (kek, first, root) = root().await;
+    let acme = owner("tenants/acme");
+    let chain = root.new_chain(&acme, NOW);
+    let sealed = sealed_by(&root.unlock_chain(&acme, &chain).unwrap());
+    assert_eq!(root.rewrap_chain(&acme, &chain), Ok(None), "it is under the active version");
+
+    let prepared = root.prepare_root(&kek, &first, NOW).await.unwrap();
+    let waiting = Root::unlock(&kek, &prepared).await.unwrap();
+    assert_eq!(waiting.active_version(), 1);
+    let rotated = waiting.advance_root(&prepared, 2, KeyState::Active, NOW).unwrap();
+    let second = Root::unlock(&kek, &rotated).await.unwrap();
+    assert_eq!((second.active_version(), rotated.chain.stamp.key_version), (2, 2));
+
+    let anew = second.rewrap_chain(&acme, &chain).unwrap().unwrap();
+    assert_eq!(Root::wrapped_by(&anew), [2].into());
+    assert!(!root.holds_those_of(&anew) && waiting.holds_those_of(&anew));
+    assert_eq!(root.unlock_chain(&acme, &anew).err(), Some(SealBroken));
+    assert!(!is_broken(&waiting.unlock_chain(&acme, &anew).unwrap(), sealed.bytes()));
+
+    let ended = second.advance_root(&rotated, 1, KeyState::Destroyed, NOW).unwrap();
+    let last = Root::unlock(&kek, &ended).await.unwrap();
+    assert!(!is_broken(&last.unlock_chain(&acme, &anew).unwrap(), sealed.bytes()));
+    assert_eq!(last.unlock_chain(&acme, &chain).err(), Some(SealBroken), "a copy of before does not open");
+}
+
+#[tokio::test]
+async fn what_is_unlocked_already_does_not_need_the_kek() {
+    let (kek, first, root) = root().await;
+    let stranger = FileKeyset::generate();
+    assert!(Root::unlock_beside(&stranger, &first, Some(&root)).await.is_ok());
+    let prepared = root.prepare_root(&kek, &first, NOW).await.unwrap();
+    assert!(Root::unlock_beside(&stranger, &prepared, Some(&root)).await.is_err(), "version 2 is new to it");
+    let (foreign, _) = Root::create(&kek, NOW).await.unwrap();
+    let mixed = RootChain { deployment: foreign.deployment, chain: first.chain };
+    assert!(Root::unlock_beside(&kek, &mixed, Some(&root)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_shut_chain_and_a_shredded_one_keep_their_stamp() {
+    let (_, _, root) = root().await;
+    let acme = owner("tenants/acme");
+    let open = root.new_chain(&acme, NOW);
+    let sealed = sealed_by(&root.unlock_chain(&acme, &open).unwrap());
+    let shut = root.shut(&acme, &open, Some(NOW)).unwrap();
+    assert!(!is_broken(&root.unlock_chain(&acme, &shut).unwrap(), sealed.bytes()), "it can be restored");
+    assert!(open.is_behind(&shut));
+    let gone = root.shred(&acme, &shut, NOW).unwrap();
+    assert_eq!(root.check_chain(&acme, &gone), Ok(()));
+    assert_eq!(root.unlock_chain(&acme, &gone).err(), Some(SealBroken));
+    assert!(gone.versions.iter().all(|held| held.wrapped.is_empty()));
 }

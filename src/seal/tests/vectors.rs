@@ -76,9 +76,15 @@ fn stamps_are_those_of_the_second_implementation() {
     let stamp = acme().stamp("connection/acme/concur", 9, b"body");
     assert_eq!((stamp.key_version, hex(&stamp.tag).as_str()), (3, vector("document_tag")));
 
-    let version =
-        KeyVersion { version: 3, state: KeyState::Active, wrapped: b"wrapped".to_vec(), created_at: NOW };
-    let stamp = root_ring().stamp_chain("tenants/acme", &chain::encoded(&[version]));
+    let version = KeyVersion {
+        version: 3,
+        state: KeyState::Active,
+        wrapped: b"wrapped".to_vec(),
+        created_at: NOW,
+        activated_at: None,
+        destroyed_at: None,
+    };
+    let stamp = root_ring().stamp_chain("tenants/acme", &chain::encoded(&[version], None, 0));
     assert_eq!((stamp.key_version, hex(&stamp.tag).as_str()), (1, vector("chain_tag")));
 }
 

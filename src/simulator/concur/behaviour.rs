@@ -3,6 +3,7 @@
 
 use crate::simulator::{
     Member,
+    consent::Consent,
     refresh_tokens::{Expiry, HALF_A_YEAR_SECONDS, OnReuse, RefreshRules, Rotation, Shape, Superseded},
     world,
 };
@@ -62,6 +63,42 @@ pub struct Behaviour {
     pub url_claims: Member,
     /// HTTP status by error code, where it is not to be the default.
     pub statuses: BTreeMap<u16, u16>,
+    #[serde(default)]
+    pub authorize: AuthorizeRules,
+    #[serde(default)]
+    pub otp: OtpRules,
+}
+
+/// The browser's part of a first exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorizeRules {
+    pub consent: Consent,
+    /// Whether `state` comes back; SAP does not say.
+    pub state: Member,
+    /// Life of a code; SAP does not say.
+    pub code_seconds: u64,
+}
+
+/// One-time passwords; SAP publishes neither number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtpRules {
+    pub seconds: u64,
+    /// Open ones per address; one more is refused with code 82.
+    pub open_max: usize,
+}
+
+impl Default for AuthorizeRules {
+    fn default() -> Self {
+        Self { consent: Consent::Ask, state: Member::Sent, code_seconds: 600 }
+    }
+}
+
+impl Default for OtpRules {
+    fn default() -> Self {
+        Self { seconds: 600, open_max: 3 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +162,8 @@ impl Default for Behaviour {
             body_correlation_id: Member::LeftOut,
             url_claims: Member::LeftOut,
             statuses: BTreeMap::new(),
+            authorize: AuthorizeRules::default(),
+            otp: OtpRules::default(),
         }
     }
 }

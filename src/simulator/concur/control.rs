@@ -29,6 +29,13 @@ pub enum Order {
         company: String,
         app: String,
     },
+    ConnectLink {
+        company: String,
+        app: String,
+        landing_page: String,
+    },
+    /// One-time passwords that are open.
+    Mailbox {},
     Move {
         company: String,
         to: String,
@@ -69,6 +76,10 @@ impl World {
             Order::ChangeApp { app, change } => value(&self.change_app(&app, &change)?),
             Order::Principal(new) => Ok(json!({"id": self.put_principal(new)?})),
             Order::RequestToken { company, app } => value(&self.make_request_token(now, &company, &app)?),
+            Order::ConnectLink { company, app, landing_page } => {
+                Ok(json!({"url": self.connect_link(now, &company, &app, &landing_page)?}))
+            }
+            Order::Mailbox {} => value(&self.mailbox(now)),
             Order::Move { company, to, how, via } => done(self.move_company(&company, &to, how, via)),
             Order::Refuse { principal, code } => done(self.refuse(&principal, code)),
             Order::Disconnect { principal, app } => done(self.disconnect(&principal, &app)),

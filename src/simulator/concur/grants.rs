@@ -2,29 +2,30 @@
 //! Builds no response: that is `issue`.
 
 use super::{
+    authorize,
     behaviour::Reach,
     issue::{self, Issue},
+    otp,
     records::{App, AppStatus, Kind, Principal, Refusal},
     world::World,
 };
 use crate::{
     clock::Timestamp,
     simulator::{
-        exchange::{Answer, Form, Request},
+        exchange::{Form, Request},
         journal::Ending,
         refresh_tokens::{Handed, Owner},
         world::{self, Done},
     },
 };
-use serde_json::json;
 
 /// The values of `grant_type` that Concur knows.
 pub(super) const GRANTS: [&str; 5] =
     ["refresh_token", "password", "client_credentials", "authorization_code", "otp"];
 
-type Stop = world::Stop<Refusal>;
+pub(super) type Stop = world::Stop<Refusal>;
 
-fn stop(code: u16) -> Stop {
+pub(super) fn stop(code: u16) -> Stop {
     Stop::Refused(Refusal::code(code))
 }
 
@@ -32,10 +33,11 @@ fn stop(code: u16) -> Stop {
 pub(super) fn token(world: &mut World, now: Timestamp, request: &Request, form: &Form) -> Result<Done, Stop> {
     require_format(request)?;
     let grant = form.get("grant_type").ok_or_else(|| stop(65))?;
-    let app = authenticate(world, form)?;
+    let app = authenticate(world, request, form)?;
     if !app.grants.contains(grant) {
         return Err(stop(if grant == "refresh_token" { 107 } else { 60 }));
     }
+    authorize::require_old_parameters(form)?;
     let site = &request.site;
     match grant {
         "refresh_token" => refresh(world, now, site, &app, form),
@@ -45,44 +47,14 @@ pub(super) fn token(world: &mut World, now: Timestamp, request: &Request, form: 
             "password" => password(world, now, site, &app, form),
             _ => Err(stop(120)),
         },
-        // No code and no one-time password is ever issued here, so every one presented is a bad one.
-        "authorization_code" => {
-            form.get("code").ok_or_else(|| stop(101))?;
-            form.get("redirect_uri").ok_or_else(|| stop(102))?;
-            Err(stop(103))
-        }
-        "otp" => {
-            form.get("otp").ok_or_else(|| stop(56))?;
-            require_channel(form)?;
-            Err(stop(83))
-        }
+        "authorization_code" => authorize::exchange_code(world, now, site, &app, form),
+        "otp" => otp::exchange(world, now, site, &app, form),
         _ => Err(stop(60)),
     }
 }
 
-/// `POST /oauth2/v0/otp`. Nothing is sent and no one-time password made.
-pub(super) fn send_otp(world: &World, request: &Request, form: &Form) -> Result<Done, Stop> {
-    require_format(request)?;
-    let app = authenticate(world, form)?;
-    if !app.grants.contains("otp") {
-        return Err(stop(60));
-    }
-    require_channel(form)?;
-    Ok(Done { answer: Answer::json(200, &json!({"message": "otp sent"})), ending: Ending::Served })
-}
-
-fn require_channel(form: &Form) -> Result<(), Stop> {
-    let channel = form.get("channel_type").ok_or_else(|| stop(57))?;
-    let handle = form.get("channel_handle").ok_or_else(|| stop(58))?;
-    match (channel, handle.contains('@')) {
-        ("email", true) => Ok(()),
-        ("email", false) => Err(stop(81)),
-        _ => Err(stop(80)),
-    }
-}
-
 /// Exactly the one content type, no chunks, no parameters in the URL.
-fn require_format(request: &Request) -> Result<(), Stop> {
+pub(super) fn require_format(request: &Request) -> Result<(), Stop> {
     let form_encoded = request
         .header("content-type")
         .is_some_and(|given| given.eq_ignore_ascii_case("application/x-www-form-urlencoded"));
@@ -95,10 +67,11 @@ fn require_format(request: &Request) -> Result<(), Stop> {
     Ok(())
 }
 
-fn authenticate(world: &World, form: &Form) -> Result<App, Stop> {
+pub(super) fn authenticate(world: &World, request: &Request, form: &Form) -> Result<App, Stop> {
     let id = form.get("client_id").ok_or_else(|| stop(62))?;
     let secret = form.get("client_secret").ok_or_else(|| stop(63))?;
-    let app = world.apps.get(id).ok_or_else(|| stop(61))?;
+    let known = |app: &&App| app.data_centres.is_empty() || app.data_centres.contains(&request.site);
+    let app = world.apps.get(id).filter(known).ok_or_else(|| stop(61))?;
     match app.status {
         AppStatus::Disabled => Err(stop(59)),
         AppStatus::Enabled if app.secrets.iter().all(|good| good != secret) => Err(stop(64)),
@@ -150,7 +123,8 @@ fn request_token(
     if token.company != id || token.expires_at <= now || used_up {
         return Err(stop(5));
     }
-    let done = first_exchange(world, now, site, app, &id, form)?;
+    let scope = form.scope_within(&app.scopes).ok_or_else(|| stop(54))?;
+    let done = first_exchange(world, now, site, app, &id, scope, Exchange::First)?;
     if let Some(token) = world.request_tokens.get_mut(presented) {
         token.uses += 1;
     }
@@ -161,36 +135,44 @@ fn request_token(
 fn password(world: &mut World, now: Timestamp, site: &str, app: &App, form: &Form) -> Result<Done, Stop> {
     let login = form.get("username").ok_or_else(|| stop(51))?;
     let presented = form.get("password").ok_or_else(|| stop(52))?;
-    let user = world.principals.values().find(|one| one.login.as_deref() == Some(login));
-    let user = user.filter(|user| user.password.as_deref() == Some(presented)).ok_or_else(|| stop(5))?;
-    let id = user.id.clone();
-    first_exchange(world, now, site, app, &id, form)
+    let found = world.principals.values().find(|one| one.is_called(login));
+    let user = match found {
+        Some(user) if user.password.as_deref() == Some(presented) => user.id.clone(),
+        Some(_) => return Err(stop(5)),
+        // A company's id is known, but nobody logs in by it: so it ends when `credtype` was forgotten.
+        None if world.principals.contains_key(&login.to_ascii_lowercase()) => return Err(stop(5)),
+        None => return Err(stop(100)),
+    };
+    let scope = form.scope_within(&app.scopes).ok_or_else(|| stop(54))?;
+    // A user who logs in by password has to do so at home.
+    first_exchange(world, now, site, app, &user, scope, Exchange::Further)
 }
 
-fn first_exchange(
+/// A new family of refresh tokens for a principal, whatever it was asked for with.
+pub(super) fn first_exchange(
     world: &mut World,
     now: Timestamp,
     site: &str,
     app: &App,
     principal: &str,
-    form: &Form,
+    scope: Vec<String>,
+    exchange: Exchange,
 ) -> Result<Done, Stop> {
     let principal = admit(world, principal, app)?;
-    let exchange = match principal.kind {
-        // A user who logs in by password has to do so at home.
-        Kind::User if form.get("credtype") != Some("authtoken") => Exchange::Further,
-        Kind::User | Kind::Company => Exchange::First,
-    };
     let home = locate(world, &principal, site, exchange)?;
-    let scope = form.scope_within(&app.scopes).ok_or_else(|| stop(54))?;
-    let owner = Owner { app: app.id.clone(), principal: principal.id.clone(), scope: scope.clone() };
+    let owner = Owner {
+        app: app.id.clone(),
+        principal: principal.id.clone(),
+        scope: scope.clone(),
+        ..Owner::default()
+    };
     let handed = world.basics.issue(now, owner);
     let issue = Issue::to_principal(app, &principal, home, scope, handed);
     Ok(Done { answer: issue::success(world, now, &issue)?, ending: Ending::Granted })
 }
 
 /// Whether anything is to be had for this principal at all.
-fn admit(world: &World, id: &str, app: &App) -> Result<Principal, Stop> {
+pub(super) fn admit(world: &World, id: &str, app: &App) -> Result<Principal, Stop> {
     let principal = world.principals.get(id).ok_or_else(|| stop(123))?;
     if let Some(code) = principal.refused_with {
         return Err(stop(code));
@@ -204,7 +186,7 @@ fn admit(world: &World, id: &str, app: &App) -> Result<Principal, Stop> {
 
 /// Whether a global data centre may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exchange {
+pub(super) enum Exchange {
     First,
     Further,
 }
@@ -220,6 +202,14 @@ fn locate(world: &World, principal: &Principal, site: &str, exchange: Exchange) 
     }
     let next = principal.via.as_deref().filter(|via| *via != site).unwrap_or(&principal.home);
     Err(Stop::Refused(Refusal { code: 16, geolocation: Some(world.basics.base(next)) }))
+}
+
+impl World {
+    /// Code 16 for a user who lives elsewhere.
+    pub(super) fn require_home(&self, principal: &str, site: &str) -> Result<(), Stop> {
+        let principal = self.principals.get(principal).ok_or_else(|| stop(123))?;
+        locate(self, principal, site, Exchange::Further).map(drop)
+    }
 }
 
 impl Issue {

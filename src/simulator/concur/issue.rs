@@ -34,6 +34,8 @@ pub(super) struct Issue {
 pub(super) struct Bearer {
     pub(super) app: String,
     pub(super) principal: String,
+    /// `company`, `user` or `app`.
+    pub(super) kind: String,
 }
 
 pub(super) fn success(world: &mut World, now: Timestamp, issue: &Issue) -> Result<Answer, SimulatorError> {
@@ -65,7 +67,7 @@ pub(super) fn bearer(world: &mut World, now: Timestamp, request: &Request) -> Op
     let claims = world.basics.key(&request.site).ok()?.verify(request.authorization("bearer")?)?;
     let text = |name: &str| claims[name].as_str().map(str::to_owned);
     let good = claims["exp"].as_u64()? > now.as_secs();
-    let bearer = Bearer { app: text("concur.appId")?, principal: text("sub")? };
+    let bearer = Bearer { app: text("concur.appId")?, principal: text("sub")?, kind: text("concur.type")? };
     good.then_some(bearer)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An app as registered with SAP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,12 @@ pub struct App {
     pub scopes: Vec<String>,
     /// Who may connect; empty is everybody.
     pub principals: BTreeSet<String>,
+    /// Where a browser may be sent back to; one that ends in `*` stands for all that begin so.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where the app is known; empty is everywhere. Elsewhere: code 61, as for a sandbox's app in production.
+    #[serde(default)]
+    pub data_centres: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub struct NewApp {
     pub grants: Option<BTreeSet<String>>,
     pub scopes: Option<Vec<String>>,
     pub principals: BTreeSet<String>,
+    pub redirect_uris: Vec<String>,
+    pub data_centres: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,7 +63,7 @@ pub struct NewPrincipal {
     pub kind: Kind,
     /// Its home; absent: the first data centre.
     pub data_centre: Option<String>,
-    /// For `credtype=password`.
+    /// For `credtype=password`; also the address of one-time passwords, if it is one.
     pub login: Option<String>,
     pub password: Option<String>,
 }
@@ -75,6 +83,52 @@ pub(super) struct Principal {
     pub(super) disconnected_from: BTreeSet<String>,
     pub(super) login: Option<String>,
     pub(super) password: Option<String>,
+}
+
+impl Principal {
+    /// Login ids are e-mail addresses, whose case does not matter.
+    pub(super) fn is_called(&self, login: &str) -> bool {
+        self.login.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(login))
+    }
+}
+
+/// What an authorization code stands for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Code {
+    pub(super) app: String,
+    pub(super) redirect_uri: String,
+    pub(super) user: String,
+    pub(super) scope: Vec<String>,
+    /// `S256`, if the client sent one.
+    pub(super) challenge: Option<String>,
+}
+
+/// What a one-time password stands for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Otp {
+    pub(super) app: String,
+    pub(super) user: String,
+    pub(super) handle: String,
+    /// What else was sent: it has to be sent again.
+    pub(super) facts: BTreeMap<String, String>,
+}
+
+/// A message with a one-time password, as a user would find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    pub to: String,
+    pub otp: String,
+    /// The client's `link` with the password in it, if there was one.
+    pub link: Option<String>,
+}
+
+/// A secret as its app manages it; active are those that the app has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ManagedSecret {
+    pub(super) id: String,
+    pub(super) value: String,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
 }
 
 /// How a company leaves its data centre.

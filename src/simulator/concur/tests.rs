@@ -1,5 +1,6 @@
 //! Tables over the pure decisions of the simulated Concur; what needs sockets is in `wire`.
 
+mod first;
 mod wire;
 
 use super::{codes::CODES, *};
@@ -146,6 +147,8 @@ fn requests_earn_their_codes_by_themselves() {
     let login = Some("wanda@example.com".to_owned());
     let password = Some("pw".to_owned());
     let user = NewPrincipal { kind: Kind::User, login, password, ..NewPrincipal::default() };
+    let reader = NewPrincipal { kind: Kind::User, login: Some("a@b".to_owned()), ..NewPrincipal::default() };
+    bench.world.put_principal(reader).unwrap();
     bench.world.put_principal(user).unwrap();
     let company = company.as_str();
     let (grant, refresh) = ("grant_type", ("grant_type", "refresh_token"));
@@ -177,6 +180,13 @@ fn requests_earn_their_codes_by_themselves() {
         (5, vec![(grant, "password"), ("username", company), ("password", &request_token)]),
         (0, vec![(grant, "password"), login, ("password", "pw")]),
         (5, vec![(grant, "password"), ("credtype", "password"), login, ("password", "bad")]),
+        (100, vec![(grant, "password"), ("username", "nobody@example.com"), ("password", "pw")]),
+        (118, vec![refresh, good, ("display", "wall")]),
+        (119, vec![refresh, good, ("prompt", "often")]),
+        (119, vec![refresh, good, ("scope", "offline_access")]),
+        (121, vec![refresh, good, ("login_type", "magic")]),
+        (122, vec![refresh, good, ("proxies", "p")]),
+        (124, vec![refresh, good, ("product", "p")]),
         (101, vec![(grant, "authorization_code"), ("redirect_uri", "https://a")]),
         (102, vec![(grant, "authorization_code"), ("code", "c")]),
         (103, vec![(grant, "authorization_code"), ("code", "c"), ("redirect_uri", "https://a")]),

@@ -3,13 +3,17 @@
 
 use super::{
     behaviour::{Behaviour, DataCentre},
-    records::{App, AppStatus, Connected, Move, NewApp, NewPrincipal, Principal, Refusal, RequestToken},
+    records::{
+        App, AppStatus, Code, Connected, ManagedSecret, Move, NewApp, NewPrincipal, Otp, Principal, Refusal,
+        RequestToken,
+    },
 };
 use crate::{
     clock::Timestamp,
     simulator::{
         SimulatorError, patched,
         refresh_tokens::Owner,
+        tickets::Tickets,
         world::{Basics, require_seedable},
     },
 };
@@ -27,6 +31,13 @@ pub struct World {
     pub(super) apps: BTreeMap<String, App>,
     pub(super) principals: BTreeMap<String, Principal>,
     pub(super) request_tokens: BTreeMap<String, RequestToken>,
+    #[serde(default)]
+    pub(super) codes: Tickets<Code>,
+    #[serde(default)]
+    pub(super) otps: Tickets<Otp>,
+    /// By app; see `secrets`.
+    #[serde(default)]
+    pub(super) managed_secrets: BTreeMap<String, Vec<ManagedSecret>>,
 }
 
 impl World {
@@ -37,6 +48,9 @@ impl World {
             apps: BTreeMap::new(),
             principals: BTreeMap::new(),
             request_tokens: BTreeMap::new(),
+            codes: Tickets::default(),
+            otps: Tickets::default(),
+            managed_secrets: BTreeMap::new(),
         }
     }
 
@@ -55,6 +69,8 @@ impl World {
             grants: new.grants.unwrap_or_else(grants),
             scopes: new.scopes.unwrap_or_else(scopes),
             principals: new.principals.iter().map(|id| id.to_ascii_lowercase()).collect(),
+            redirect_uris: new.redirect_uris,
+            data_centres: new.data_centres,
         };
         self.keep_app(app)
     }
@@ -75,6 +91,9 @@ impl World {
     fn keep_app(&mut self, app: App) -> Result<App, SimulatorError> {
         if !(1..=2).contains(&app.secrets.len()) {
             return Err(SimulatorError::Invalid("an app has one secret or two".to_owned()));
+        }
+        for name in &app.data_centres {
+            self.require_data_centre(name)?;
         }
         self.apps.insert(app.id.clone(), app.clone());
         Ok(app)
@@ -181,7 +200,12 @@ impl World {
             .map(|_| {
                 let data_centre = data_centre.map(str::to_owned);
                 let company = self.put_principal(NewPrincipal { data_centre, ..NewPrincipal::default() })?;
-                let owner = Owner { app: app.to_owned(), principal: company.clone(), scope: scope.clone() };
+                let owner = Owner {
+                    app: app.to_owned(),
+                    principal: company.clone(),
+                    scope: scope.clone(),
+                    ..Owner::default()
+                };
                 let handed = self.basics.issue(now, owner);
                 Ok(Connected {
                     geolocation: self.basics.base(&self.principals[&company].home),
@@ -191,6 +215,23 @@ impl World {
                 })
             })
             .collect()
+    }
+
+    /// Where the App Center leads an administrator who presses "Connect".
+    pub(super) fn connect_link(
+        &mut self,
+        now: Timestamp,
+        company: &str,
+        app: &str,
+        landing_page: &str,
+    ) -> Result<String, SimulatorError> {
+        let invalid = |_| SimulatorError::Invalid("landing_page is no URL".to_owned());
+        let mut link = url::Url::parse(landing_page).map_err(invalid)?;
+        let made = self.make_request_token(now, company, app)?;
+        let user = self.basics.dice.uuid();
+        let members = [("id", &made.company), ("requestToken", &made.token), ("userId", &user)];
+        link.query_pairs_mut().extend_pairs(members);
+        Ok(link.into())
     }
 
     fn app(&self, id: &str) -> Result<&App, SimulatorError> {

@@ -2,50 +2,39 @@
 //! Opens no socket and reads no clock.
 
 use super::{
-    grants,
-    world::{Authentication, Behaviour, NewClient, Refusal, World},
+    authorize::{self, Back, Pushed},
+    behaviour::Behaviour,
+    client_auth::{Credentials, authenticate, stop},
+    control::Order,
+    device, dpop, grants, issue, metadata,
+    world::{Authentication, Refusal, World},
 };
 use crate::{
     clock::Timestamp,
     simulator::{
-        SimulatorError,
-        control::{done, value},
+        SimulatorError, consent,
         exchange::{Answer, Form, Request},
         fault::Facts,
         journal::Ending,
+        tickets::Tickets,
         world::{self, Basics, Done, Outcome},
     },
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
-/// The orders that only this server understands.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Order {
-    Client(NewClient),
-    Connection {
-        client: String,
-        subject: String,
-        #[serde(default)]
-        scope: Option<Vec<String>>,
-    },
-    SeedConnections {
-        client: String,
-        count: usize,
-    },
-    Revoke {
-        subject: String,
-        #[serde(default)]
-        client: Option<String>,
-    },
-}
+/// Resources of a request that the journal keeps.
+const RESOURCES_MAX: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Token,
+    Authorize,
+    Par,
+    DeviceAuthorization,
+    Device,
+    Introspect,
     Revoke,
     Jwks,
     Metadata,
@@ -57,19 +46,12 @@ enum Endpoint {
 pub struct Call {
     endpoint: Endpoint,
     pub(super) form: Form,
+    /// What the browser asks for: its query, or what was pushed before.
+    pub(super) query: Form,
+    pub(super) pushed: Pushed,
+    pub(super) back: Option<Back>,
     pub(super) credentials: Credentials,
-}
-
-/// How the client showed who it is.
-pub(super) enum Credentials {
-    Absent,
-    Given {
-        id: String,
-        secret: String,
-        by: Authentication,
-    },
-    /// Two ways at once, or a header that cannot be read.
-    Malformed,
+    nonce: Option<String>,
 }
 
 impl world::World for World {
@@ -86,20 +68,31 @@ impl world::World for World {
         &mut self.basics
     }
 
-    fn read(&mut self, _now: Timestamp, request: &Request) -> (Facts, Call) {
+    fn read(&mut self, now: Timestamp, request: &Request) -> (Facts, Call) {
         let (endpoint, form) = (Endpoint::of(request), request.form());
-        let call = Call { endpoint, credentials: Credentials::of(request, &form), form };
+        let query = Form::parse(request.query.as_bytes());
+        let (pushed, query) = Pushed::of(self, now, query);
+        let asked_by_browser = endpoint == Endpoint::Authorize;
+        let back = asked_by_browser.then(|| Back::of(self, &request.site, &query)).flatten();
+        let credentials = Credentials::of(request, &form);
+        let nonce = self.nonce_to_send(now);
+        let call = Call { endpoint, form, query, pushed, back, credentials, nonce };
         (facts(self, request, &call), call)
     }
 
     fn carry_out(&mut self, now: Timestamp, request: &Request, call: &Call) -> Outcome<Refusal> {
         match call.endpoint {
             Endpoint::Token => grants::token(self, now, request, call),
-            Endpoint::Revoke => grants::revoke(self, request, call),
+            Endpoint::Authorize => authorize::authorize(self, now, request, call),
+            Endpoint::Par => authorize::push(self, now, request, call),
+            Endpoint::DeviceAuthorization => device::begin(self, now, request, call),
+            Endpoint::Device => Ok(device::page(self, now, call)),
+            Endpoint::Introspect => introspect(self, now, request, call),
+            Endpoint::Revoke => revoke(self, now, request, call),
             Endpoint::Jwks => Ok(self.basics.jwks(&request.site)?),
             Endpoint::Metadata => {
-                let answer = Answer::json(200, &metadata(&self.basics.base(&request.site)));
-                Ok(Done { answer, ending: Ending::Served })
+                let told = metadata::metadata(&self.basics.base(&request.site), &self.basics.behaviour);
+                Ok(Done { answer: Answer::json(200, &told), ending: Ending::Served })
             }
             Endpoint::WrongMethod => Ok(Done::refused(405, "Method Not Allowed")),
             Endpoint::Nowhere => Ok(Done::refused(404, "Not Found")),
@@ -107,6 +100,18 @@ impl world::World for World {
     }
 
     fn refuse(&self, call: &Call, refusal: &Refusal) -> (Answer, String) {
+        let word = refusal.error.clone();
+        if let Some(back) = &call.back {
+            let mut members = vec![("error", refusal.error.as_str())];
+            members.extend(refusal.description.as_deref().map(|text| ("error_description", text)));
+            return (back.with(&self.basics.behaviour, &members), word);
+        }
+        if matches!(call.endpoint, Endpoint::Authorize | Endpoint::Device) {
+            return (
+                consent::notice(refusal.status.unwrap_or(400), "This was refused", &refusal.error),
+                word,
+            );
+        }
         let mut body = json!({"error": refusal.error});
         if let Some(description) = &refusal.description {
             body["error_description"] = description.as_str().into();
@@ -120,91 +125,120 @@ impl world::World for World {
         {
             answer = answer.with("www-authenticate", "Basic realm=\"token\"".to_owned());
         }
-        (answer, refusal.error.clone())
+        (answer, word)
     }
 
-    fn finish(&self, _call: Call, answer: Answer) -> Answer {
-        answer
+    fn finish(&self, call: Call, answer: Answer) -> Answer {
+        match call.nonce {
+            Some(nonce) => answer.with("dpop-nonce", nonce),
+            None => answer,
+        }
     }
 
     fn obey(&mut self, now: Timestamp, order: Order) -> Result<Value, SimulatorError> {
-        match order {
-            Order::Client(new) => value(&self.put_client(new)?),
-            Order::Connection { client, subject, scope } => {
-                value(&self.connect(now, &client, &subject, scope)?)
-            }
-            Order::SeedConnections { client, count } => value(&self.seed_connections(now, &client, count)?),
-            Order::Revoke { subject, client } => {
-                self.revoke(&subject, client.as_deref());
-                done(Ok(()))
-            }
-        }
+        self.follow(now, order)
     }
 
     fn forget(&mut self) {
         self.clients.clear();
+        self.users.clear();
+        self.trusted.clear();
+        self.codes = Tickets::default();
+        self.pushed = Tickets::default();
+        self.devices = Tickets::default();
+        self.opaque = Tickets::default();
+        self.revoked = Tickets::default();
+        self.seen = Tickets::default();
+        self.nonce = None;
     }
 }
 
 impl Endpoint {
     fn of(request: &Request) -> Self {
+        let get = request.method == Method::GET;
         let (endpoint, method) = match request.path.as_str() {
             "/token" => (Self::Token, Method::POST),
+            "/authorize" => (Self::Authorize, if get { Method::GET } else { Method::POST }),
+            "/par" => (Self::Par, Method::POST),
+            "/device_authorization" => (Self::DeviceAuthorization, Method::POST),
+            "/device" => (Self::Device, if get { Method::GET } else { Method::POST }),
+            "/introspect" => (Self::Introspect, Method::POST),
             "/revoke" => (Self::Revoke, Method::POST),
             "/jwks" => (Self::Jwks, Method::GET),
-            "/.well-known/oauth-authorization-server" => (Self::Metadata, Method::GET),
+            path if metadata::PATHS.contains(&path) => (Self::Metadata, Method::GET),
             _ => return Self::Nowhere,
         };
         if request.method == method { endpoint } else { Self::WrongMethod }
     }
-}
 
-impl Credentials {
-    fn of(request: &Request, form: &Form) -> Self {
-        let posted = form.get("client_secret");
-        match (request.header("authorization"), form.get("client_id"), posted) {
-            (Some(_), _, Some(_)) => Self::Malformed,
-            (Some(_), _, None) => Self::of_header(request).unwrap_or(Self::Malformed),
-            (None, Some(id), Some(secret)) => Self::Given {
-                id: id.to_owned(),
-                secret: secret.to_owned(),
-                by: Authentication::ClientSecretPost,
-            },
-            (None, _, _) => Self::Absent,
+    /// As the journal and the control endpoint call it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Authorize => "authorize",
+            Self::Par => "par",
+            Self::DeviceAuthorization => "device_authorization",
+            Self::Device => "device",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
+            Self::Jwks => "jwks",
+            Self::Metadata => "metadata",
+            Self::WrongMethod | Self::Nowhere => "none",
         }
     }
 
-    /// Both halves are form-encoded before they are joined (RFC 6749 §2.3.1), so a colon is always the separator.
-    fn of_header(request: &Request) -> Option<Self> {
-        let bytes = STANDARD.decode(request.authorization("basic")?).ok()?;
-        let text = String::from_utf8(bytes).ok()?;
-        let (id, secret) = text.split_once(':')?;
-        let by = Authentication::ClientSecretBasic;
-        Some(Self::Given { id: form_decoded(id), secret: form_decoded(secret), by })
+    fn authenticates(self) -> bool {
+        match self {
+            Self::Token | Self::Par | Self::DeviceAuthorization | Self::Introspect | Self::Revoke => true,
+            Self::Authorize
+            | Self::Device
+            | Self::Jwks
+            | Self::Metadata
+            | Self::WrongMethod
+            | Self::Nowhere => false,
+        }
     }
 }
 
-/// Undoes form-encoding of one value. A raw `&` would start another one, so it is taken for itself.
-fn form_decoded(text: &str) -> String {
-    let pair = format!("v={}", text.replace('&', "%26"));
-    url::form_urlencoded::parse(pair.as_bytes()).map(|(_, value)| value.into_owned()).collect()
-}
-
+/// What can be told of a request before it is decided; never what it proves anything with.
 fn facts(world: &World, request: &Request, call: &Call) -> Facts {
-    let grant = grant(call).to_owned();
-    let mut facts = Facts { site: request.site.clone(), grant, ..Facts::default() };
-    if let Credentials::Given { id, .. } = &call.credentials {
-        facts.app = world.clients.contains_key(id).then(|| id.clone());
+    let grant = match (call.endpoint, call.form.get("grant_type")) {
+        (Endpoint::Token, Some(grant)) if grants::GRANTS.contains(&grant) => grant,
+        (Endpoint::Token, Some(_)) => "unknown",
+        (Endpoint::Token, None) => "absent",
+        (other, _) => other.word(),
+    };
+    let mut facts = Facts {
+        site: request.site.clone(),
+        endpoint: call.endpoint.word(),
+        grant: grant.to_owned(),
+        dpop_jkt: dpop::claimed_key(request),
+        resource: resources(call),
+        ..Facts::default()
+    };
+    if call.endpoint.authenticates() {
+        facts.auth = Some(call.credentials.way());
     }
+    let id = call.credentials.id().or_else(|| call.query.get("client_id"));
+    facts.app = id.filter(|id| world.clients.contains_key(*id)).map(str::to_owned);
+    let known = |name: &str| call.form.get(name);
     match facts.grant.as_str() {
         "client_credentials" => facts.principal.clone_from(&facts.app),
         "refresh_token" => {
-            if let Some(token) = call.form.get("refresh_token") {
+            if let Some(token) = known("refresh_token") {
                 world.basics.refresh_tokens.describe(token, &mut facts);
             }
         }
-        "revoke" => {
-            let owner = call.form.get("token").and_then(|token| world.basics.refresh_tokens.owner(token));
+        "authorization_code" => {
+            let code = known("code").and_then(|code| world.codes.known(code));
+            facts.principal = code.map(|code| code.owner.principal.clone());
+        }
+        "password" => {
+            let user = known("username").filter(|name| world.users.contains_key(*name));
+            facts.principal = user.map(str::to_owned);
+        }
+        "revoke" | "introspect" => {
+            let owner = known("token").and_then(|token| world.basics.refresh_tokens.owner(token));
             facts.principal = owner.map(|owner| owner.principal.clone());
         }
         _ => {}
@@ -212,29 +246,45 @@ fn facts(world: &World, request: &Request, call: &Call) -> Facts {
     facts
 }
 
-fn grant(call: &Call) -> &str {
-    match call.endpoint {
-        Endpoint::Token => match call.form.get("grant_type") {
-            Some(grant) if grants::GRANTS.contains(&grant) => grant,
-            Some(_) => "unknown",
-            None => "absent",
-        },
-        Endpoint::Revoke => "revoke",
-        Endpoint::Jwks => "jwks",
-        Endpoint::Metadata => "metadata",
-        Endpoint::WrongMethod | Endpoint::Nowhere => "none",
-    }
+/// Only addresses, and without what may be a secret in one.
+fn resources(call: &Call) -> Vec<String> {
+    let given = call.form.all("resource").chain(call.query.all("resource"));
+    let urls = given.filter_map(|text| Url::parse(text).ok());
+    urls.take(RESOURCES_MAX)
+        .map(|url| format!("{}{}", url.origin().ascii_serialization(), url.path()))
+        .collect()
 }
 
-fn metadata(base: &str) -> Value {
-    json!({
-        "issuer": base,
-        "token_endpoint": format!("{base}/token"),
-        "revocation_endpoint": format!("{base}/revoke"),
-        "jwks_uri": format!("{base}/jwks"),
-        "grant_types_supported": grants::GRANTS,
-        "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-    })
+/// RFC 7662: only for clients that can prove who they are.
+fn introspect(world: &mut World, now: Timestamp, request: &Request, call: &Call) -> Outcome<Refusal> {
+    let client = authenticate(world, now, request, &call.form, &call.credentials)?;
+    if client.authentication == Authentication::None {
+        return Err(stop("invalid_client"));
+    }
+    let token = call.form.get("token").ok_or_else(|| stop("invalid_request"))?;
+    let told = issue::introspected(world, now, &request.site, &client.id, token);
+    Ok(Done { answer: issue::sent(&told), ending: Ending::Served })
+}
+
+/// RFC 7009: unknown tokens are as good as revoked.
+fn revoke(world: &mut World, now: Timestamp, request: &Request, call: &Call) -> Outcome<Refusal> {
+    let client = authenticate(world, now, request, &call.form, &call.credentials)?;
+    let token = call.form.get("token").ok_or_else(|| stop("invalid_request"))?;
+    let done = |ending| Ok(Done { answer: Answer::text(200, ""), ending });
+    match world.basics.refresh_tokens.owner(token) {
+        Some(owner) if owner.app != client.id => return Err(stop("invalid_grant")),
+        Some(_) => {
+            world.basics.refresh_tokens.revoke(token);
+            return done(Ending::Revoked);
+        }
+        None => {}
+    }
+    match issue::claims_of(world, now, &request.site, token) {
+        Some(claims) if claims["client_id"] != client.id.as_str() => Err(stop("invalid_grant")),
+        Some(claims) => {
+            issue::revoke(world, now, &claims);
+            done(Ending::Revoked)
+        }
+        None => done(Ending::Served),
+    }
 }

@@ -1,5 +1,8 @@
 //! Tables over the pure decisions of the plain authorization server, and one walk over a socket.
 
+mod consent;
+mod proofs;
+
 use super::{world::*, *};
 use crate::{
     clock::{SystemClock, Timestamp},
@@ -19,6 +22,7 @@ const SECRET: &str = "p:w &+%/é";
 
 struct Bench {
     world: World,
+    now: Timestamp,
     client: Client,
     refresh_token: String,
 }
@@ -33,7 +37,7 @@ fn bench() -> Bench {
     };
     let client = world.put_client(new).unwrap();
     let refresh_token = world.connect(NOW, &client.id, "Wanda", None).unwrap().refresh_token;
-    Bench { world, client, refresh_token }
+    Bench { world, now: NOW, client, refresh_token }
 }
 
 fn request(path: &str, form: &[(&str, &str)]) -> Request {
@@ -55,13 +59,21 @@ fn basic(mut request: Request, id: &str, secret: &str) -> Request {
     request
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
 fn body(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
 impl Bench {
     fn answer(&mut self, request: &Request) -> Answer {
-        answer(&mut self.world, NOW, request)
+        answer(&mut self.world, self.now, request)
+    }
+
+    fn behave(&mut self, change: &Value) {
+        self.world.basics.change_behaviour(change).unwrap();
     }
 
     fn ask(&mut self, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -127,7 +139,7 @@ fn requests_earn_their_errors() {
         ("invalid_request", vec![("refresh_token", &token)]),
         ("invalid_request", vec![refresh]),
         ("invalid_request", vec![refresh, refresh, ("refresh_token", &token)]),
-        ("unsupported_grant_type", vec![("grant_type", "password")]),
+        ("unsupported_grant_type", vec![("grant_type", "magic")]),
         ("invalid_grant", vec![refresh, ("refresh_token", "unknown")]),
         ("invalid_grant", vec![refresh, ("refresh_token", &foreign)]),
         ("invalid_scope", vec![refresh, ("refresh_token", &token), ("scope", "read admin")]),

@@ -1,17 +1,20 @@
-//! The change feed: one connection of its own that waits on the streams of all shards at once. Lost or
-//! trimmed notices, a broken connection, a flushed or replaced Redis all come out as [`Notice::Gap`]. Never
+//! The change feed: connections of its own that wait on the streams of all shards at once; in a cluster one for each
+//! shard. Lost or trimmed notices, a broken connection, a flushed or replaced Redis all come out as [`Notice::Gap`]. Never
 //! works unless somebody waits in `next`, and drops nothing when that wait is cancelled.
 
 use super::{
     super::{CALL_TIMEOUT, Feed, Key, Notice, StoreError, Version},
-    link::Dialer,
-    startup::check_primary,
+    dialing::Connection,
+    durability::check_primary,
+    nodes::Nodes,
+    slots::slot_of,
 };
+use crate::domain::host_port::HostPort;
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
-use redis::{Pipeline, Value, aio::MultiplexedConnection};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use redis::{Pipeline, Value};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -38,16 +41,37 @@ struct Id {
     number: u64,
 }
 
+/// A round of one listener: itself again, and what it heard.
+type Round = BoxFuture<'static, (Listener, Vec<Notice>)>;
+
 struct RedisFeed {
     ready: VecDeque<Notice>,
     /// Kept between calls, so that a cancelled `next` neither loses an answer nor asks twice.
-    round: BoxFuture<'static, (Listener, Vec<Notice>)>,
+    rounds: FuturesUnordered<Round>,
+    hearing: Hearing,
     store_closed: CancellationToken,
 }
 
-/// Reads the streams, one round after the other.
+/// Puts together what several listeners hear: the feed is deaf while one of them is.
+#[derive(Debug)]
+struct Hearing {
+    /// Which listeners do not hear.
+    lost: BTreeSet<usize>,
+    /// Whether there was a first [`Notice::Gap`].
+    begun: Begun,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    Yes,
+}
+
+/// Reads some streams of one node, one round after the other.
 struct Listener {
-    dialer: Dialer,
+    number: usize,
+    nodes: Arc<Nodes>,
+    /// All in one slot, or all on the one node there is.
     streams: Arc<[String]>,
     line: Option<Line>,
     /// Rounds that failed since the last that heard Redis.
@@ -55,16 +79,30 @@ struct Listener {
 }
 
 struct Line {
-    connection: MultiplexedConnection,
+    connection: Connection,
+    address: HostPort,
     /// What was last heard of each stream.
     heard: Vec<Id>,
     checked: Instant,
 }
 
-/// The feed over these streams, until the token says that the store is gone.
-pub(super) fn open(dialer: Dialer, streams: Vec<String>, store_closed: CancellationToken) -> Box<dyn Feed> {
-    let listener = Listener { dialer, streams: streams.into(), line: None, failures: 0 };
-    Box::new(RedisFeed { ready: VecDeque::new(), round: Box::pin(listener.round()), store_closed })
+/// The feed over these streams, until the token says that the store is gone. Each group of streams gets a connection
+/// of its own: a cluster lets nobody wait on two slots at once.
+pub(super) fn open(
+    nodes: &Arc<Nodes>,
+    groups: Vec<Vec<String>>,
+    store_closed: CancellationToken,
+) -> Box<dyn Feed> {
+    let hearing = Hearing { lost: (0..groups.len()).collect(), begun: Begun::No };
+    let listener = |(number, streams): (usize, Vec<String>)| Listener {
+        number,
+        nodes: nodes.clone(),
+        streams: streams.into(),
+        line: None,
+        failures: 0,
+    };
+    let rounds = groups.into_iter().enumerate().map(listener).map(Listener::start).collect();
+    Box::new(RedisFeed { ready: VecDeque::new(), rounds, hearing, store_closed })
 }
 
 #[async_trait]
@@ -77,21 +115,52 @@ impl Feed for RedisFeed {
             let (listener, notices) = tokio::select! {
                 biased;
                 () = self.store_closed.cancelled() => return None,
-                done = &mut self.round => done,
+                done = self.rounds.next() => done?,
             };
-            self.ready.extend(notices);
-            self.round = Box::pin(listener.round());
+            for notice in notices {
+                self.ready.extend(self.hearing.told(listener.number, notice));
+            }
+            self.rounds.push(listener.start());
+        }
+    }
+}
+
+impl Hearing {
+    /// What a notice of one listener means for the whole.
+    fn told(&mut self, listener: usize, notice: Notice) -> Option<Notice> {
+        match notice {
+            Notice::Deaf => {
+                let first = self.lost.is_empty();
+                self.lost.insert(listener);
+                first.then_some(Notice::Deaf)
+            }
+            Notice::Gap => {
+                self.lost.remove(&listener);
+                // While others are deaf everything is in doubt anyway, and their own gap comes last.
+                let whole = self.lost.is_empty();
+                if whole {
+                    self.begun = Begun::Yes;
+                }
+                whole.then_some(Notice::Gap)
+            }
+            notice @ (Notice::Changed { .. } | Notice::Deleted { .. }) => {
+                (self.begun == Begun::Yes).then_some(notice)
+            }
         }
     }
 }
 
 impl Listener {
+    fn start(self) -> Round {
+        Box::pin(self.round())
+    }
+
     /// Connects, or reads once. Errors show as a line that is gone: the next round makes a new one.
     async fn round(mut self) -> (Self, Vec<Notice>) {
         let lost = if self.line.is_some() { vec![Notice::Deaf] } else { Vec::new() };
         let result = match self.line.take() {
             None => self.connect().await.map(|line| (line, vec![Notice::Gap])),
-            Some(mut line) => match line.listen(&self.dialer, &self.streams).await {
+            Some(mut line) => match line.listen(&self.nodes, &self.streams).await {
                 Ok(notices) => {
                     self.failures = 0;
                     Ok((line, notices))
@@ -102,6 +171,7 @@ impl Listener {
         // The reason of an error is said nowhere: callers of the store meet the same one, and log it.
         let Ok((line, notices)) = result else {
             self.failures = self.failures.saturating_add(1);
+            self.nodes.suspect();
             // From here on nothing is heard: what is remembered is in doubt at once, not only after the way back.
             return (self, lost);
         };
@@ -112,24 +182,36 @@ impl Listener {
     /// Where the streams end is read before the gap is told: what is written after the gap is heard.
     async fn connect(&self) -> Result<Line, StoreError> {
         tokio::time::sleep(pause(self.failures, RandomState::new().hash_one(self.failures))).await;
-        let mut connection = self.dialer.dial().await?;
-        let heard = ends(&mut connection, &self.dialer, &self.streams).await?;
-        Ok(Line { connection, heard, checked: Instant::now() })
+        let address = serving(&self.nodes, &self.streams)?;
+        let connection = self.nodes.dialer().dial(&address).await?;
+        let mut line = Line { connection, address, heard: Vec::new(), checked: Instant::now() };
+        line.heard = line.ends(&self.nodes, &self.streams).await?;
+        Ok(line)
     }
 }
 
+/// Who serves these streams now.
+fn serving(nodes: &Nodes, streams: &[String]) -> Result<HostPort, StoreError> {
+    let slot = streams.first().map_or(0, |stream| slot_of(stream));
+    Ok(nodes.node(slot)?.address.clone())
+}
+
 impl Line {
-    async fn listen(&mut self, dialer: &Dialer, streams: &[String]) -> Result<Vec<Notice>, StoreError> {
+    async fn listen(&mut self, nodes: &Nodes, streams: &[String]) -> Result<Vec<Notice>, StoreError> {
         let mut notices = Vec::new();
+        if serving(nodes, streams)? != self.address {
+            // This one may not have heard yet that it was replaced.
+            return Err(nodes.dialer().refusals(&self.address).unavailable("does not serve this any more"));
+        }
         if self.checked.elapsed() >= CHECK_EVERY {
-            let ends = ends(&mut self.connection, dialer, streams).await?;
+            let ends = self.ends(nodes, streams).await?;
             if self.went_back(&ends) {
                 self.heard = ends;
                 notices.push(Notice::Gap);
             }
             self.checked = Instant::now();
         }
-        for (stream, entries) in self.read(dialer, streams).await? {
+        for (stream, entries) in self.read(nodes, streams).await? {
             let shard = streams.iter().position(|name| *name == stream).ok_or_else(unexpected)?;
             for (id, notice) in entries {
                 if !follows(self.heard[shard], id) {
@@ -147,47 +229,45 @@ impl Line {
         self.heard.iter().zip(ends).any(|(heard, end)| end < heard)
     }
 
-    async fn read(&mut self, dialer: &Dialer, streams: &[String]) -> Result<Vec<Stream>, StoreError> {
+    async fn read(&mut self, nodes: &Nodes, streams: &[String]) -> Result<Vec<Stream>, StoreError> {
         let mut pipeline = Pipeline::with_capacity(1);
         let read = pipeline.cmd("XREAD").arg("COUNT").arg(READ_MAX);
         read.arg("BLOCK").arg(WAIT.as_millis().to_string()).arg("STREAMS").arg(streams);
         for id in &self.heard {
             read.arg(format!("{}-{}", id.born, id.number));
         }
-        let values = ask(&mut self.connection, dialer, &pipeline, WAIT + CALL_TIMEOUT).await?;
+        let values = self.ask(nodes, &pipeline, WAIT + CALL_TIMEOUT).await?;
         values.into_iter().next().and_then(streams_of).ok_or_else(unexpected)
     }
-}
 
-/// The last id of each stream; zero where there is no stream yet. Of a primary only: a replica that was cut
-/// off would stay silent for ever.
-async fn ends(
-    connection: &mut MultiplexedConnection,
-    dialer: &Dialer,
-    streams: &[String],
-) -> Result<Vec<Id>, StoreError> {
-    let mut pipeline = Pipeline::new();
-    pipeline.cmd("INFO").arg("replication");
-    for stream in streams {
-        pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+    /// The last id of each stream; zero where there is no stream yet. Of a primary only: a replica that was cut
+    /// off would stay silent for ever.
+    async fn ends(&mut self, nodes: &Nodes, streams: &[String]) -> Result<Vec<Id>, StoreError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("INFO").arg("replication");
+        for stream in streams {
+            pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        }
+        let mut answers = self.ask(nodes, &pipeline, CALL_TIMEOUT).await?.into_iter();
+        let info = answers.next().and_then(text_of).ok_or_else(unexpected)?;
+        check_primary(&info, &nodes.dialer().refusals(&self.address))?;
+        answers
+            .map(|answer| Some(entries_of(answer)?.first().map_or(Id::default(), |(id, _)| *id)))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(unexpected)
     }
-    let mut answers = ask(connection, dialer, &pipeline, CALL_TIMEOUT).await?.into_iter();
-    check_primary(&answers.next().and_then(text_of).ok_or_else(unexpected)?)?;
-    answers
-        .map(|answer| Some(entries_of(answer)?.first().map_or(Id::default(), |(id, _)| *id)))
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(unexpected)
-}
 
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    dialer: &Dialer,
-    question: &Pipeline,
-    patience: Duration,
-) -> Result<Vec<Value>, StoreError> {
-    match timeout(patience, question.query_async(connection)).await {
-        Ok(answer) => answer.map_err(|error| dialer.explain(&error)),
-        Err(_) => Err(dialer.silent()),
+    async fn ask(
+        &mut self,
+        nodes: &Nodes,
+        question: &Pipeline,
+        patience: Duration,
+    ) -> Result<Vec<Value>, StoreError> {
+        let refusals = nodes.dialer().refusals(&self.address);
+        match timeout(patience, question.query_async(&mut self.connection.mux)).await {
+            Ok(answer) => answer.map_err(|error| refusals.explain(&error)),
+            Err(_) => Err(refusals.silent()),
+        }
     }
 }
 
@@ -267,6 +347,30 @@ mod tests {
         ];
         for (heard, next, want) in cases {
             assert_eq!(follows(heard, next), want, "{heard:?} {next:?}");
+        }
+    }
+
+    #[test]
+    fn a_feed_is_deaf_while_one_of_its_listeners_is() {
+        use Notice::{Deaf, Gap};
+        let changed = || Notice::Changed { key: Key::new("a").unwrap(), version: Version(1) };
+        let mut hearing = Hearing { lost: [0, 1].into(), begun: Begun::No };
+        let steps = [
+            // Nothing is told before the first gap, and that comes when all hear.
+            (0, Gap, None),
+            (0, changed(), None),
+            (1, Gap, Some(Gap)),
+            (0, changed(), Some(changed())),
+            (1, Gap, Some(Gap)),
+            (0, Deaf, Some(Deaf)),
+            (1, changed(), Some(changed())),
+            (1, Deaf, None),
+            (0, Gap, None),
+            (0, Gap, None),
+            (1, Gap, Some(Gap)),
+        ];
+        for (number, (listener, notice, want)) in steps.into_iter().enumerate() {
+            assert_eq!(hearing.told(listener, notice), want, "step {number}");
         }
     }
 

@@ -1,12 +1,16 @@
 //! Runs the one script that writes: builds its call, reads its answer. Never runs it twice for one change.
 
 use super::{
-    super::{Change, Expect, Room, StoreError, Then, Version},
+    super::{Change, Expect, Room, Then, Version},
     FEED_KEPT, Time,
     layout::{self, Layout},
-    link::{Fault, Link},
+    nodes::{Lane, Nodes},
+    options::Confirm,
+    refusals::Fault,
+    slots::slot_of,
 };
 use redis::Pipeline;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The one script, with the header that says whether it runs on a full Redis.
 pub(super) struct SwapScript {
@@ -35,17 +39,76 @@ impl SwapScript {
     /// A Redis that does not know the script (restarted, flushed) did not run it either: it is told it then.
     pub(super) async fn run(
         &self,
-        link: &Link,
+        nodes: &Nodes,
         layout: &Layout,
         change: &Change,
-    ) -> Result<(Outcome, Time), StoreError> {
-        let answer = match link.ask(&call("EVALSHA", &self.digest, layout, change)).await {
-            Err(Fault::NoScript) => link.ask(&call("EVAL", &self.source, layout, change)).await,
+        confirming: &Confirming,
+    ) -> Result<(Outcome, Time), Fault> {
+        match self.asked(("EVALSHA", &self.digest), nodes, layout, change, confirming).await {
+            Err(Fault::NoScript) => {
+                self.asked(("EVAL", &self.source), nodes, layout, change, confirming).await
+            }
             answer => answer,
+        }
+    }
+
+    async fn asked(
+        &self,
+        (command, script): (&str, &str),
+        nodes: &Nodes,
+        layout: &Layout,
+        change: &Change,
+        confirming: &Confirming,
+    ) -> Result<(Outcome, Time), Fault> {
+        let slot = slot_of(&layout.document(&change.key));
+        let mut question = call(command, script, layout, change);
+        let node = nodes.node(slot).map_err(Fault::Store)?;
+        let Some(confirm) = confirming.confirm.filter(|_| node.confirms()) else {
+            let (answer,): (Answer,) = nodes.ask(slot, Lane::Writes, &question).await?;
+            return Ok(outcome(answer));
         };
-        let ((written, found, seconds, micros),): ((u8, Option<Vec<u8>>, u64, u64),) = answer?;
-        let outcome = if written == 1 { Outcome::Written } else { Outcome::Conflict(found) };
-        Ok((outcome, (seconds, micros)))
+        // Written it is in any case by then.
+        question.cmd("WAIT").arg(confirm.replicas).arg(confirm.within.as_millis().to_string());
+        let (answer, replicas): (Answer, u64) = nodes.ask(slot, Lane::Writes, &question).await?;
+        if replicas < u64::from(confirm.replicas) {
+            node.did_not_confirm();
+        }
+        confirming.note(replicas >= u64::from(confirm.replicas));
+        Ok(outcome(answer))
+    }
+}
+
+/// Written, what is there on conflict, seconds, microseconds.
+type Answer = (u8, Option<Vec<u8>>, u64, u64);
+
+fn outcome((written, found, seconds, micros): Answer) -> (Outcome, Time) {
+    let outcome = if written == 1 { Outcome::Written } else { Outcome::Conflict(found) };
+    (outcome, (seconds, micros))
+}
+
+/// Whether replicas are waited for, and whether they come.
+pub(super) struct Confirming {
+    confirm: Option<Confirm>,
+    /// So that it is told of once.
+    missed: AtomicBool,
+}
+
+impl Confirming {
+    pub(super) fn new(confirm: Option<Confirm>) -> Self {
+        Self { confirm, missed: AtomicBool::new(false) }
+    }
+
+    fn note(&self, confirmed: bool) {
+        let missed = self.missed.swap(!confirmed, Ordering::Relaxed);
+        if missed == confirmed {
+            if confirmed {
+                tracing::info!("replicas of redis confirm writes again");
+            } else {
+                tracing::warn!(
+                    "too few replicas of redis confirmed a write in time: a failover now could lose it; look at their links"
+                );
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What only the shared store promises: how it behaves when Redis is full, gone, flushed, old or foreign.
 
 use super::*;
-use crate::support::redis::{Server, Settings, free_port};
-use bursar::store::redis::{DurabilityFinding, RedisOptions};
+use crate::support::redis::{Release, Server, Settings, free_port, least_user};
+use bursar::store::redis::{Confirm, Durability, DurabilityFinding, RedisOptions, Risk};
 use std::collections::HashMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -323,7 +323,7 @@ async fn a_wrong_password_is_refused_and_never_shown() {
     assert!(!format!("{store:?} {:?}", server.options()).contains("correct-horse"));
     let port = server.port();
     for login in ["", ":hunter2@", "somebody:hunter2@"] {
-        let options = RedisOptions::new(&format!("redis://{login}127.0.0.1:{port}")).unwrap();
+        let options = RedisOptions::from_url(&format!("redis://{login}127.0.0.1:{port}")).unwrap();
         let cause = refused(options).await;
         assert!(cause.contains("store.redis.password_file"), "{cause}");
         assert!(!cause.contains("hunter2") && !cause.contains("somebody"), "{cause}");
@@ -336,14 +336,14 @@ async fn a_user_without_the_rights_is_told_to_mend_its_acl() {
     let user = ["ACL", "SETUSER", "weak", "on", ">weak-password", "~*", "+@all", "-evalsha", "-eval"];
     let _: String = server.command(&user).await;
     let url = format!("redis://weak:weak-password@127.0.0.1:{}", server.port());
-    let store = RedisStore::connect(RedisOptions::new(&url).unwrap()).await.unwrap();
+    let store = RedisStore::connect(RedisOptions::from_url(&url).unwrap()).await.unwrap();
     let error = store.swap(put("a", Expect::Absent, b"", None)).await.unwrap_err();
     assert!(matches!(&error, StoreError::Unusable { cause } if cause.contains("ACL")), "{error:?}");
 }
 
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
-    let options = RedisOptions::new(&format!("redis://127.0.0.1:{}", free_port())).unwrap();
+    let options = RedisOptions::from_url(&format!("redis://127.0.0.1:{}", free_port())).unwrap();
     let error = RedisStore::connect(options).await.err().unwrap();
     assert!(matches!(&error, StoreError::Unavailable { cause } if cause.contains("refused")), "{error:?}");
 }
@@ -358,7 +358,7 @@ async fn an_old_redis_is_refused_with_its_version() {
     let old = old.replacen('1', "6", 1);
     let mut proxy = JoinSet::new();
     let port = pretend(&mut proxy, server.port(), HashMap::from([(version, old.clone())])).await;
-    let cause = refused(RedisOptions::new(&format!("redis://127.0.0.1:{port}")).unwrap()).await;
+    let cause = refused(RedisOptions::from_url(&format!("redis://127.0.0.1:{port}")).unwrap()).await;
     assert!(cause.contains(&old) && cause.contains("7.0"), "{cause}");
 }
 
@@ -383,16 +383,154 @@ async fn what_nobody_wrote_is_broken_or_another_programs() {
     assert!(matches!(&error, StoreError::Unusable { cause } if cause.contains("namespace")), "{error:?}");
 }
 
+fn risks(store: &RedisStore) -> Vec<Risk> {
+    store.durability().into_iter().map(|finding: DurabilityFinding| finding.risk).collect()
+}
+
 #[tokio::test]
 async fn a_redis_that_keeps_nothing_is_found_out() {
     let server = Server::start().await;
     let _: String = server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
-    let evicts = DurabilityFinding::EvictsKeys { policy: "allkeys-lru".to_owned() };
-    assert_eq!(connect(&server).await.durability(), [evicts, DurabilityFinding::NoAppendOnlyFile]);
+    let evicts = Risk::EvictsKeys { policy: "allkeys-lru".to_owned() };
+    assert_eq!(risks(&connect(&server).await), [evicts, Risk::NoAppendOnlyFile]);
+    let cause = refused(server.options().durability(Durability::Require)).await;
+    assert!(cause.contains("set it to noeviction") && cause.contains("set appendonly yes"), "{cause}");
+    assert!(cause.contains(&server.address().to_string()), "{cause}");
     let _: String = server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     let _: String = server.command(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    let found = connect(&server).await.durability();
-    assert_eq!(found, [DurabilityFinding::SyncsEachSecond]);
+    let required = RedisStore::connect(server.options().durability(Durability::Require)).await.unwrap();
+    assert_eq!(risks(&required), [Risk::SyncsEachSecond]);
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
+    assert_eq!(risks(&connect(&server).await), [Risk::SyncsEachSecond]);
+}
+
+/// After a failover, say, to a server that is set up otherwise.
+#[tokio::test]
+async fn a_redis_that_begins_to_lose_is_given_answers_only_if_durability_is_required() {
+    let server = Server::with(Settings { append_only: true, ..Settings::default() }).await;
+    let store = RedisStore::connect(server.options().durability(Durability::Require)).await.unwrap();
+    create(&store, "a", b"", None).await;
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    let soon = Duration::from_secs(30);
+    let write = |version| put("a", Expect::At(Version(version)), b"", None);
+    let mut version = 1;
+    let cause = loop {
+        match store.swap(write(version)).await {
+            Ok(done) => assert_eq!(done.value, Swapped::Done(Version(version + 1))),
+            Err(StoreError::Unavailable { cause }) => break cause,
+            Err(other) => panic!("{other:?}"),
+        }
+        version += 1;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(version < 200, "it was not found out");
+    };
+    assert!(cause.contains("set it to noeviction") && cause.contains("store.redis.durability"), "{cause}");
+    assert_eq!(swap(&store, forced(write(version))).await, Swapped::Done(Version(version + 1)));
+    assert_eq!(read(&store, "a").await.unwrap().version, Version(version + 1));
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    crate::support::until("it is trusted again", soon, || async {
+        store.swap(write(version + 1)).await.ok()
+    })
+    .await;
+    assert_eq!(store.durability(), []);
+}
+
+#[tokio::test]
+async fn the_least_rights_are_enough_and_do_not_tell_the_configuration() {
+    let user = least_user("least", "least-password");
+    let settings = Settings { append_only: true, lines: vec![user], ..Settings::default() };
+    for release in [Release::Installed, Release::Newest] {
+        let server = Server::with(Settings { release, ..settings.clone() }).await;
+        let options =
+            RedisOptions::from_url(&format!("redis://least:least-password@127.0.0.1:{}", server.port()));
+        let options = options
+            .unwrap()
+            .durability(Durability::Require)
+            .confirm(Some(Confirm { replicas: 1, within: Duration::from_millis(20) }));
+        let store = RedisStore::connect(options).await.unwrap();
+        assert_eq!(risks(&store), [Risk::Unknown { setting: "appendfsync" }]);
+        let mut feed = store.changes().await.unwrap();
+        assert_eq!(heard(&mut feed).await, Notice::Gap);
+        create(&store, "a", b"", Some(Timestamp(1))).await;
+        let _: String = server.command(&["SCRIPT", "FLUSH"]).await;
+        assert_eq!(swap(&store, delete("a", 1)).await, Swapped::Done(Version(1)));
+        assert_eq!(heard(&mut feed).await, changed("a", 1));
+        assert_eq!(due(&store, 9).await.0, []);
+        assert_eq!(store.scan("", None, 9).await.unwrap(), []);
+        // The one refusal is that of CONFIG, and it was asked for once.
+        let log: Vec<HashMap<String, ::redis::Value>> = server.command(&["ACL", "LOG"]).await;
+        assert_eq!(log.len(), 1, "{log:?}");
+        let count: u64 = ::redis::from_redis_value(log[0]["count"].clone()).unwrap();
+        let object: String = ::redis::from_redis_value(log[0]["object"].clone()).unwrap();
+        assert_eq!((count, object.as_str()), (1, "config|get"));
+    }
+}
+
+#[tokio::test]
+async fn a_write_waits_for_replicas_and_goes_on_without_them() {
+    let server = Server::start().await;
+    let follows = format!("replicaof 127.0.0.1 {}", server.port());
+    let lines = vec![follows, "repl-diskless-sync-delay 0".to_owned()];
+    let replica = Server::with(Settings { lines, ..Settings::default() }).await;
+    crate::support::until("the replica is online", Duration::from_secs(20), || async {
+        let info: String = server.command(&["INFO", "replication"]).await;
+        info.contains("state=online").then_some(())
+    })
+    .await;
+    let within = Duration::from_secs(1);
+    let there =
+        async |at: &str| !replica.command::<Vec<String>>(&["KEYS", &format!("*:d:{at}")]).await.is_empty();
+    let options = server.options().confirm(Some(Confirm { replicas: 1, within }));
+    let store = RedisStore::connect(options).await.unwrap();
+    for round in 0..50 {
+        create(&store, &format!("key-{round}"), b"", None).await;
+        // What is acknowledged is there already, although nobody waits for it here.
+        assert!(there(&format!("key-{round}")).await, "{round}");
+    }
+    replica.signal("STOP");
+    let begun = tokio::time::Instant::now();
+    create(&store, "alone", b"", None).await;
+    assert!(begun.elapsed() >= within, "{:?}", begun.elapsed());
+    // For a while nobody waits in vain.
+    let before = wait_calls(&server).await;
+    create(&store, "alone-too", b"", None).await;
+    assert_eq!(wait_calls(&server).await, before);
+    replica.signal("CONT");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    create(&store, "together", b"", None).await;
+    assert!(there("together").await);
+}
+
+async fn wait_calls(server: &Server) -> u64 {
+    let stats: String = server.command(&["INFO", "commandstats"]).await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+/// The ids of the store's connections, which are those that ever asked for a document.
+async fn readers(server: &Server) -> Vec<String> {
+    let clients: String = server.command(&["CLIENT", "LIST"]).await;
+    let readers = clients.lines().filter(|client| client.contains("resp=3") && !client.contains("cmd=xread"));
+    readers
+        .filter_map(|client| client.split(' ').find_map(|word| word.strip_prefix("id=")))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_primary_that_became_a_replica_is_left_though_nobody_writes() {
+    let server = Server::start().await;
+    let store = connect(&server).await;
+    assert_eq!(read(&store, "a").await, None);
+    let before = readers(&server).await;
+    assert_eq!(before.len(), 1);
+    let _: String = server.command(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]).await;
+    crate::support::until("reads go over a new connection", Duration::from_secs(20), || async {
+        let _ = store.read(&key("a")).await;
+        let now = readers(&server).await;
+        (!now.is_empty() && !now.contains(&before[0])).then_some(())
+    })
+    .await;
 }
 
 /// A way to the server on which some words of its answers are exchanged.

@@ -1,12 +1,14 @@
 //! The broker's API as a client has it: the generated clients, with the few calls that tests make.
 
 use bursar::api::{
-    self, ClientSecretInput, CompanyRequestTokenGrant, CreateClientRequest, CreateConnectionRequest,
-    CreateTenantRequest, Environment, GetClientRequest, GetConnectionRequest, GetTokenRequest, Grant,
-    GrantType, ListConnectionsRequest, RefreshConnectionRequest, RefreshTokenGrant,
-    client_secret_input::Value, client_service_client::ClientServiceClient,
-    connection_service_client::ConnectionServiceClient, grant::Kind,
-    tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
+    self, ClientSecretInput, CompanyRequestTokenGrant, CompleteAuthorizationRequest, CreateClientRequest,
+    CreateConnectionRequest, CreateTenantRequest, Environment, GetClientRequest, GetConnectionRequest,
+    GetTokenRequest, Grant, GrantType, ListConnectionsRequest, OtpResult, RefreshConnectionRequest,
+    RefreshTokenGrant, StartAuthorizationRequest, client_secret_input::Value,
+    client_service_client::ClientServiceClient, complete_authorization_request::Completion,
+    connection_service_client::ConnectionServiceClient, grant::Kind, key_service_client::KeyServiceClient,
+    start_authorization_request, tenant_service_client::TenantServiceClient,
+    token_service_client::TokenServiceClient,
 };
 use std::{net::SocketAddr, time::Duration};
 use tonic::{Request, Status, transport::Channel};
@@ -23,6 +25,7 @@ pub(crate) struct Api {
     pub(crate) connections: ConnectionServiceClient<Channel>,
     pub(crate) clients: ClientServiceClient<Channel>,
     pub(crate) tenants: TenantServiceClient<Channel>,
+    pub(crate) keys: KeyServiceClient<Channel>,
 }
 
 impl Api {
@@ -33,7 +36,8 @@ impl Api {
             tokens: TokenServiceClient::new(channel.clone()),
             connections: ConnectionServiceClient::new(channel.clone()),
             clients: ClientServiceClient::new(channel.clone()),
-            tenants: TenantServiceClient::new(channel),
+            tenants: TenantServiceClient::new(channel.clone()),
+            keys: KeyServiceClient::new(channel),
         }
     }
 
@@ -72,6 +76,16 @@ impl Api {
         self.clients.clone().get_client(request).await.unwrap().into_inner()
     }
 
+    pub(crate) async fn chain(&self, name: &str) -> Result<api::KeyChain, Status> {
+        let request = api::GetKeyChainRequest { name: name.into() };
+        Ok(self.keys.clone().get_key_chain(request).await?.into_inner())
+    }
+
+    pub(crate) async fn retire(&self, name: &str, version: u32) -> Result<api::KeyChain, Status> {
+        let request = api::RetireKeyVersionRequest { name: name.into(), version, etag: String::new() };
+        Ok(self.keys.clone().retire_key_version(request).await?.into_inner())
+    }
+
     pub(crate) async fn create_tenant(&self) {
         let request = CreateTenantRequest { tenant_id: "acme".into(), ..CreateTenantRequest::default() };
         self.tenants.clone().create_tenant(request).await.unwrap();
@@ -91,6 +105,9 @@ impl Api {
                 GrantType::RefreshToken.into(),
                 GrantType::CompanyRequestToken.into(),
                 GrantType::ClientCredentials.into(),
+                GrantType::Password.into(),
+                GrantType::AuthorizationCode.into(),
+                GrantType::Otp.into(),
             ],
             environment: Environment::Sandbox.into(),
             ..api::Client::default()
@@ -149,11 +166,31 @@ impl Api {
             parent: TENANT.into(),
             connection_id: id.into(),
             connection: Some(connection),
+            dpop_key_pem: String::new(),
             grant: Some(Grant { kind: Some(grant) }),
         };
         let mut request = Request::new(request);
         request.set_timeout(CALL_MAX);
         Ok(self.connections.clone().create_connection(request).await?.into_inner())
+    }
+}
+
+impl Api {
+    pub(crate) async fn start(
+        &self,
+        id: &str,
+        method: start_authorization_request::Method,
+    ) -> Result<api::StartAuthorizationResponse, Status> {
+        let request =
+            StartAuthorizationRequest { name: name(id), method: Some(method), ..Default::default() };
+        Ok(self.connections.clone().start_authorization(request).await?.into_inner())
+    }
+
+    /// With the one-time password that a person was sent.
+    pub(crate) async fn complete_otp(&self, id: &str, otp: &str) -> Result<api::Connection, Status> {
+        let completion = Completion::Otp(OtpResult { otp: otp.into() });
+        let request = CompleteAuthorizationRequest { name: name(id), completion: Some(completion) };
+        Ok(self.connections.clone().complete_authorization(request).await?.into_inner())
     }
 }
 

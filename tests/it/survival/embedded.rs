@@ -84,7 +84,7 @@ async fn a_wrong_keyset_opens_nothing_and_changes_nothing() {
     let refused = process::run(&["serve", "--config", &config.display().to_string()]).await;
     let told = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("keys.keyset_file: name the keyset that the store was made with"), "{told}");
+    assert!(told.contains("name the one that the store was made with in [keys]"), "{told}");
 
     scene.write("keyset", FileMode::Secret, &right);
     broker.restart().await;

@@ -20,13 +20,18 @@ const COUNT: usize = 30;
 const LIFETIME: Duration = Duration::from_secs(24);
 /// How long Redis is away: less than what is left of a token that is due.
 const AWAY: Duration = Duration::from_secs(4);
+/// Between two calls of a caller.
+const PAUSE: Duration = Duration::from_millis(20);
 const RECOVERY: Duration = Duration::from_secs(60);
-const DURABLE: RedisSettings = RedisSettings { append_only: true, password: None };
+
+fn durable() -> RedisSettings {
+    RedisSettings { append_only: true, ..RedisSettings::default() }
+}
 
 #[tokio::test]
 async fn redis_killed_under_calls_costs_no_token_and_no_rotation() {
     let scene = Scene::new(Settings { lifetime: LIFETIME, ..Settings::default() }).await;
-    let mut redis = Server::with(DURABLE).await;
+    let mut redis = Server::with(durable()).await;
     let broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let api = Api::of(broker.address());
     let held = scene.connect(&api, COUNT).await;
@@ -34,7 +39,6 @@ async fn redis_killed_under_calls_costs_no_token_and_no_rotation() {
         api.token(&one.id).await.unwrap();
     }
     let calls = Calls::start(&api, &held);
-    // The first tokens come due while the server is away: half a lifetime after the import.
     // The first tokens come due, half a lifetime after the import, while the server is away.
     let imported = api.connection("c0").await.unwrap();
     let due =
@@ -69,7 +73,7 @@ async fn redis_killed_under_calls_costs_no_token_and_no_rotation() {
 #[tokio::test]
 async fn a_full_redis_stops_refreshes_and_nothing_else() {
     let scene = Scene::new(Settings { lifetime: LIFETIME, ..Settings::default() }).await;
-    let redis = Server::with(DURABLE).await;
+    let redis = Server::with(durable()).await;
     let broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let api = Api::of(broker.address());
     let held = scene.connect(&api, COUNT).await;
@@ -127,12 +131,12 @@ async fn a_wrong_keyset_changes_nothing_in_redis() {
     let refused = process::run(&["serve", "--config", &config.display().to_string()]).await;
     let told = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("keys.keyset_file: name the keyset that the store was made with"), "{told}");
+    assert!(told.contains("name the one that the store was made with in [keys]"), "{told}");
     assert_eq!(contents(&redis).await, before);
 }
 
 /// Whether every connection has had so many refreshes, the import included.
-async fn refreshed(api: &Api, held: &[Held], least: u64) -> Option<()> {
+pub(super) async fn refreshed(api: &Api, held: &[Held], least: u64) -> Option<()> {
     for one in held {
         // The store may be away.
         let found = api.connection(&one.id).await.ok()?;
@@ -144,7 +148,7 @@ async fn refreshed(api: &Api, held: &[Held], least: u64) -> Option<()> {
 }
 
 /// Both sides agree as soon as no exchange is under way.
-async fn agreed(scene: &Scene, api: &Api, held: &[Held]) {
+pub(super) async fn agreed(scene: &Scene, api: &Api, held: &[Held]) {
     until("both sides agree", SOON, || async {
         let (before, all) = (scene.simulator.counters(), api.all().await);
         let same = all.iter().map(|one| one.generation).sum::<u64>() == before.total.refreshed;
@@ -164,36 +168,46 @@ async fn contents(redis: &Server) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// Callers that take no refusal, one connection after the other.
-struct Calls {
+pub(super) struct Calls {
     stop: CancellationToken,
     callers: JoinSet<(usize, usize)>,
 }
 
 impl Calls {
-    fn start(api: &Api, held: &[Held]) -> Self {
+    pub(super) fn start(api: &Api, held: &[Held]) -> Self {
+        Self::by(1, PAUSE, api, held)
+    }
+
+    /// So many callers, each with a call in so much time; who had to wait catches up.
+    pub(super) fn by(count: u32, every: Duration, api: &Api, held: &[Held]) -> Self {
         let (stop, mut callers) = (CancellationToken::new(), JoinSet::new());
-        let ids: Vec<_> = held.iter().map(|one| one.id.clone()).collect();
-        callers.spawn(call(api.clone(), ids, stop.clone()));
+        let mut ids: Vec<_> = held.iter().map(|one| one.id.clone()).collect();
+        for _ in 0..count {
+            callers.spawn(call(api.clone(), ids.clone(), every, stop.clone()));
+            ids.rotate_left(1);
+        }
         Self { stop, callers }
     }
 
     /// How many tokens were served, and how many of them without the store.
-    async fn stop(mut self) -> (usize, usize) {
+    pub(super) async fn stop(self) -> (usize, usize) {
         self.stop.cancel();
-        self.callers.join_next().await.unwrap().unwrap()
+        let counts = self.callers.join_all().await;
+        counts.into_iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 }
 
-async fn call(api: Api, ids: Vec<String>, stop: CancellationToken) -> (usize, usize) {
+async fn call(api: Api, ids: Vec<String>, every: Duration, stop: CancellationToken) -> (usize, usize) {
     let (mut served, mut without_store) = (0, 0);
+    let mut pace = tokio::time::interval(every);
     for id in ids.iter().cycle() {
+        pace.tick().await;
         if stop.is_cancelled() {
             break;
         }
         let token = api.token(id).await.unwrap_or_else(|status| panic!("{id}: {status}"));
         served += 1;
         without_store += usize::from(token.degraded_reason() == DegradedReason::StoreUnavailable);
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     (served, without_store)
 }

@@ -93,6 +93,26 @@ async fn broken_answers_look_broken_to_a_client() {
 }
 
 #[tokio::test]
+async fn a_body_may_come_slowly_or_never_end_and_does_not_outlive_the_server() {
+    let simulator = started(None).await;
+    let (app, one) = connected(&simulator);
+    let (base, token) = (&one.geolocation, &one.refresh_token);
+    simulator.break_next(Fault::once(Trouble::Drip { gap_ms: 0 })).unwrap();
+    let slow = refresh(base, &app, token).await.unwrap();
+    assert!(slow.headers().get("content-length").is_none());
+    assert_eq!(json_of(slow).await["token_type"], "Bearer");
+    simulator.break_next(Fault::once(Trouble::Endless)).unwrap();
+    let mut endless = refresh(base, &app, token).await.unwrap();
+    let mut bytes = 0;
+    while bytes < 1_000_000 {
+        bytes += endless.chunk().await.unwrap().unwrap().len();
+    }
+    simulator.shutdown().await;
+    let rest = async { while let Ok(Some(_)) = endless.chunk().await {} };
+    tokio::time::timeout(Duration::from_secs(30), rest).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_chunked_body_is_refused() {
     let simulator = started(None).await;
     let (app, one) = connected(&simulator);
@@ -179,6 +199,8 @@ async fn all_orders_can_be_given_over_http() {
         ("move", json!({"company": company, "to": "eu2", "how": "farewell", "via": "glz"})),
         ("refuse", json!({"principal": company, "code": 134})),
         ("refuse", json!({"principal": company, "code": null})),
+        ("connect_link", json!({"company": company, "app": "app-1", "landing_page": "https://app.test/"})),
+        ("mailbox", json!({})),
         ("disconnect", json!({"principal": company, "app": "app-1"})),
         ("connect", json!({"principal": company, "app": "app-1"})),
         ("revoke", json!({"principal": company})),

@@ -1,0 +1,207 @@
+//! The end of a tenant. Deleted, nothing of it is served and its keys are kept; within the undo window it is restored as it
+//! was; after it the keys are destroyed first, and then the records that nothing opens any more. The tenant's record says
+//! which of these holds, and every step can be repeated.
+
+use super::{Custodian, KeysError, Step, steps::Act};
+use crate::{
+    broker::keys::ChainNow,
+    clock::Timestamp,
+    domain::{
+        client::{Deletion, Tenant, Undo},
+        connection::Connection,
+        names::{Owner, TenantName},
+        walk::{Of, Task, Walk, WalkName},
+    },
+    store::{
+        Key, Room, StoreError,
+        ledger::{Loaded, Wrote},
+        records::{CLIENTS, CONNECTIONS, Record, prefix},
+    },
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Records that are taken away, or put back into the queue, in one go.
+const AT_ONCE: usize = 200;
+
+/// What the tenant's record says.
+enum Found {
+    Living,
+    Deleted(Deletion),
+    /// There is none, or none that any key opens.
+    Gone,
+}
+
+impl Custodian {
+    /// Writes down that a tenant goes at that time, whatever becomes of this process.
+    pub async fn plan_purge(&self, tenant: &TenantName, at: Timestamp) -> Result<(), KeysError> {
+        let of = Of::Owner(Owner::Tenant(tenant.clone()));
+        let mut walk = Walk::new(Task::Purge, of.clone(), 0, (self.ledger.now().here, at));
+        walk.due_at = at;
+        if let (Wrote::Conflict, Some(planned)) =
+            (self.begun(&walk).await?, self.under_way(Task::Purge, of).await?)
+        {
+            // Left by a deletion that broke off, or one that was undone a moment ago.
+            let anew = Walk { due_at: at, lease: None, ..planned.record.clone() };
+            self.ledger.update(&planned, &anew, Room::Needed).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes keys and records what the tenant's record says, as far as that can be done now.
+    pub async fn settle(&self, tenant: &TenantName) -> Result<(), KeysError> {
+        let owner = Owner::Tenant(tenant.clone());
+        match self.under_way(Task::Purge, Of::Owner(owner.clone())).await? {
+            Some(walk) => self.deletion_step(walk, &owner).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn deletion_step(&self, walk: Loaded<Walk>, owner: &Owner) -> Result<Step, KeysError> {
+        let Owner::Tenant(tenant) = owner else { return Ok(Step::Nothing) };
+        let found = match self.ledger.read_always::<Tenant>(tenant).await {
+            Ok(Some(loaded)) => loaded.record.deletion.map_or(Found::Living, Found::Deleted),
+            Ok(None) | Err(StoreError::NoKeys { .. }) => Found::Gone,
+            Err(err) => return Err(err.into()),
+        };
+        let chain = self.keys.chain(owner).await?;
+        match (found, chain) {
+            (Found::Living, _) => self.opened_again(walk, owner).await,
+            (Found::Deleted(deletion), Some(now)) => match deletion.undo {
+                Undo::Possible if now.at < deletion.purge_at => {
+                    self.shut(owner, &now, Some(deletion.deleted_at)).await?;
+                    self.rest(&walk.record, now.at, deletion.purge_at);
+                    Ok(Step::Nothing)
+                }
+                Undo::Possible | Undo::TooLate => {
+                    self.shut(owner, &now, Some(deletion.deleted_at)).await?;
+                    self.shred(walk, tenant, owner).await
+                }
+            },
+            (Found::Gone, Some(now)) if now.chain.is_held() => {
+                // A tenant that was never made: its first key is kept for the next who makes it.
+                self.ledger.delete(&walk).await?;
+                Ok(Step::Taken)
+            }
+            (Found::Gone, Some(now)) => self.cleared(walk, owner, Some(now)).await,
+            (Found::Deleted(_) | Found::Gone, None) => self.cleared(walk, owner, None).await,
+        }
+    }
+
+    async fn shut(&self, owner: &Owner, now: &ChainNow, at: Option<Timestamp>) -> Result<(), KeysError> {
+        if now.chain.shut_at.is_some() == at.is_some() {
+            return Ok(());
+        }
+        self.step_of(owner, Act::Shut(at)).await.map(drop)
+    }
+
+    /// The tenant was restored: it is served again, and what is due goes back into the queue.
+    async fn opened_again(&self, walk: Loaded<Walk>, owner: &Owner) -> Result<Step, KeysError> {
+        if let Some(now) = self.keys.chain(owner).await?
+            && now.chain.shut_at.is_some()
+        {
+            let now_is = self.ledger.now();
+            let restore = Walk::new(Task::Restore, Of::Owner(owner.clone()), 0, (now_is.here, now_is.store));
+            self.begun(&restore).await?;
+            self.shut(owner, &now, None).await?;
+            tracing::info!(tenant = %owner, "deleted tenant is restored");
+        }
+        self.ledger.delete(&walk).await?;
+        Ok(Step::Taken)
+    }
+
+    /// The keys first: from then on nothing is left to restore.
+    async fn shred(&self, walk: Loaded<Walk>, tenant: &TenantName, owner: &Owner) -> Result<Step, KeysError> {
+        let Some(walk) = self.taken(walk).await? else { return Ok(Step::Nothing) };
+        let missing = || KeysError::from(StoreError::NoKeys { owner: owner.to_string() });
+        let mut restored = false;
+        self.ledger
+            .amend(tenant, missing, |record: &mut Tenant, _| {
+                restored = record.deletion.is_none();
+                if let Some(deletion) = &mut record.deletion {
+                    deletion.undo = Undo::TooLate;
+                }
+                Ok::<_, KeysError>(())
+            })
+            .await?;
+        if restored {
+            return Ok(Step::Nothing);
+        }
+        self.step_of(owner, Act::Shred).await?;
+        tracing::info!(tenant = %owner, "keys of a deleted tenant are destroyed");
+        let now = self.keys.chain(owner).await?;
+        self.cleared(walk, owner, now).await
+    }
+
+    /// Takes away what no key opens any more. The name is free again once every replica has heard of the end of its keys.
+    async fn cleared(
+        &self,
+        walk: Loaded<Walk>,
+        owner: &Owner,
+        chain: Option<ChainNow>,
+    ) -> Result<Step, KeysError> {
+        let Owner::Tenant(tenant) = owner else { return Ok(Step::Nothing) };
+        let started = Instant::now();
+        let mut swept = 0;
+        for kind in [CONNECTIONS, CLIENTS] {
+            swept += self.ledger.sweep(&prefix(kind, Some(owner)), AT_ONCE).await?;
+        }
+        if swept > 0 {
+            self.pause(swept, 1, started, &CancellationToken::new()).await;
+            return Ok(Step::Taken);
+        }
+        self.ledger.purge::<Tenant>(tenant).await?;
+        for task in [Task::Reseal, Task::Restore] {
+            let open = WalkName::open(task, Of::Owner(owner.clone()));
+            self.ledger.purge::<Walk>(&open.ended()).await?;
+            self.ledger.purge::<Walk>(&open).await?;
+        }
+        if let Some(now) = chain {
+            let ended = now.chain.versions.iter().filter_map(|held| held.destroyed_at).max();
+            let free = ended.map(|ended| ended.plus(self.keys.spread()));
+            if let Some(free) = free.filter(|free| *free > now.at) {
+                self.rest(&walk.record, now.at, free);
+                return Ok(Step::Nothing);
+            }
+            self.keys.forget(owner).await?;
+        }
+        self.ledger.delete(&walk).await?;
+        tracing::info!(tenant = %owner, "deleted tenant is gone");
+        Ok(Step::Taken)
+    }
+
+    /// Puts connections of a restored tenant back into the queue, each where it was.
+    pub(super) async fn restore_step(
+        &self,
+        walk: Loaded<Walk>,
+        owner: &Owner,
+        stop: &CancellationToken,
+    ) -> Result<Step, KeysError> {
+        let Some(walk) = self.taken(walk).await? else { return Ok(Step::Nothing) };
+        let started = Instant::now();
+        let after = walk.record.cursor.as_deref().and_then(|cursor| Key::new(cursor).ok());
+        let prefix = prefix(CONNECTIONS, Some(owner));
+        let found = self.ledger.sift::<Connection>(&prefix, after.as_ref(), AT_ONCE).await?;
+        let (looked, last) = (found.len(), found.last().map(|last| last.key.to_string()));
+        for sifted in found {
+            match sifted.found {
+                // Whoever wrote it in between has put it back already.
+                Ok(loaded) if loaded.record.due().is_some() => {
+                    self.ledger.update(&loaded, &loaded.record, Room::Needed).await?;
+                }
+                Ok(_) => {}
+                Err(err) => {
+                    tracing::error!(record = %sifted.key, cause = %err, "connection of a restored tenant cannot be read");
+                }
+            }
+        }
+        if looked < AT_ONCE {
+            self.ledger.delete(&walk).await?;
+            return Ok(Step::Taken);
+        }
+        let next = Walk { cursor: last, ..walk.record.clone() };
+        self.wrote(&walk, next).await?;
+        self.pause(looked, 1, started, stop).await;
+        Ok(Step::Taken)
+    }
+}

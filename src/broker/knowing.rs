@@ -1,0 +1,76 @@
+//! What policies may know of connections and clients, mostly from warm copies. Decides nothing.
+
+use super::{Broker, GetTokenError};
+use crate::{
+    access::{ClientFacts, ConnectionFacts, Facts, RecordId},
+    domain::{
+        client::{Client, Environment},
+        connection::Connection,
+        names::{ClientName, ConnectionName},
+    },
+    store::{StoreError, ledger::Loaded},
+};
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Most connections whose environment is remembered.
+const ENVIRONMENTS_MAX: usize = 250_000;
+
+pub struct Knowing {
+    broker: Arc<Broker>,
+    /// By the connection's uid. A connection keeps its client, and a client its environment.
+    environments: Cache<Uuid, Environment>,
+}
+
+impl Knowing {
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self { broker, environments: Cache::new(ENVIRONMENTS_MAX) }
+    }
+
+    /// The connection as it is known now; `None`: there is none.
+    pub async fn meet(
+        &self,
+        name: &ConnectionName,
+    ) -> Result<Option<Arc<Loaded<Connection>>>, GetTokenError> {
+        match self.broker.look(name).await {
+            Ok((loaded, _)) => Ok(Some(loaded)),
+            Err(GetTokenError::NotFound) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// What is true of a connection that was met.
+    pub async fn facts(&self, loaded: &Loaded<Connection>) -> Result<Facts, StoreError> {
+        let record = &loaded.record;
+        let environment = match self.environments.get(&record.uid) {
+            Some(known) => Some(known),
+            None => match self.read(&record.client).await? {
+                Facts::Client(client) => {
+                    self.environments.insert(record.uid, client.environment);
+                    Some(client.environment)
+                }
+                Facts::Nothing | Facts::Connection(_) => None,
+            },
+        };
+        Ok(Facts::Connection(Box::new(ConnectionFacts::of(record, loaded.version.0, environment))))
+    }
+
+    /// What is true of a client; nothing, if there is none.
+    pub async fn client(&self, name: &ClientName) -> Result<Facts, StoreError> {
+        self.read(name).await
+    }
+
+    async fn read(&self, name: &ClientName) -> Result<Facts, StoreError> {
+        match self.broker.ledger.read::<Client>(name).await {
+            Ok(Some(loaded)) => Ok(Facts::Client(ClientFacts::from(&loaded.record))),
+            Ok(None) | Err(StoreError::NoKeys { .. }) => Ok(Facts::Nothing),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// Which state of which record this is.
+pub fn record_id(loaded: &Loaded<Connection>) -> RecordId {
+    RecordId { uid: loaded.record.uid, version: loaded.version.0 }
+}

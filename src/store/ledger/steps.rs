@@ -1,0 +1,128 @@
+//! The three steps of an exchange: claim, commit, fail. Each loads, lets a rule of the domain decide, and writes on
+//! condition; an answer is written down even where the store has forgotten the claim for it.
+
+use super::{CONFLICTS_MAX, Claimed, Committed, FOR_AN_ANSWER, Ledger, Loaded, Wrote, contended};
+use crate::{
+    domain::{
+        attempt::{self, Ask, Claiming, Committing, Failing, Renewal, Seen},
+        connection::{Attempt, Connection, State},
+        failure::Failure,
+        lifecycle::Moment,
+        names::ConnectionName,
+        profile::Profile,
+    },
+    store::{Room, StoreError, claim::Claim, codec},
+};
+
+impl Ledger {
+    /// Asks for the right to spend a connection's grant. `attempt` becomes the open one if it is granted.
+    pub async fn claim(
+        &self,
+        name: &ConnectionName,
+        seen: Seen,
+        ask: Ask,
+        profile: &Profile,
+        open: impl Fn(Moment) -> Attempt + Send + Sync,
+    ) -> Result<Claimed, StoreError> {
+        for _ in 0..CONFLICTS_MAX {
+            let Some(loaded) = self.read::<Connection>(name).await? else {
+                return Ok(Claimed::Ended(State::Revoked));
+            };
+            let now = self.now();
+            let attempt = open(now);
+            match attempt::claim(&loaded.record, seen, attempt.clone(), ask, profile, now) {
+                Claiming::Claim(next) => {
+                    if let Wrote::Done(version) = self.update_attempt(&loaded, &next, &attempt).await? {
+                        let claim = Claim { connection: *next, attempt, version };
+                        return Ok(Claimed::Yours(Box::new(claim)));
+                    }
+                }
+                Claiming::Busy { until } => return Ok(Claimed::Busy { until }),
+                Claiming::Moved => return Ok(Claimed::Moved(Box::new(loaded))),
+                Claiming::Held { until } => return Ok(Claimed::Held { until }),
+                Claiming::Ended(state) => return Ok(Claimed::Ended(state)),
+                Claiming::PutOff(next) => {
+                    if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
+                        let until = next.due.unwrap_or(self.now().store);
+                        return Ok(Claimed::Held { until });
+                    }
+                }
+                Claiming::Nothing(next) => {
+                    if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
+                        let over = Loaded { record: *next, version, format: codec::FORMAT };
+                        return Ok(Claimed::Over { before: loaded.record.state, now: Box::new(over) });
+                    }
+                }
+            }
+        }
+        Err(contended::<Connection>(name))
+    }
+
+    /// Writes a claim. A reply that never came is settled by reading again: the attempt's id says whether
+    /// the write happened.
+    async fn update_attempt(
+        &self,
+        loaded: &Loaded<Connection>,
+        next: &Connection,
+        attempt: &Attempt,
+    ) -> Result<Wrote, StoreError> {
+        let lost = match self.update(loaded, next, Room::Needed).await {
+            Err(lost @ StoreError::Unavailable { .. }) => lost,
+            other => return other,
+        };
+        match self.read::<Connection>(&next.name).await {
+            Ok(Some(found)) if found.record.attempt.as_ref().is_some_and(|open| open.id == attempt.id) => {
+                Ok(Wrote::Done(found.version))
+            }
+            Ok(_) => Ok(Wrote::Conflict),
+            Err(_) => Err(lost),
+        }
+    }
+
+    /// Makes an answer the connection's present. Safe to call again after [`StoreError::Unavailable`]: an
+    /// answer that was written is recognised. Never refused for want of memory.
+    pub async fn commit(&self, claim: &Claim, renewal: &Renewal) -> Result<Committed, StoreError> {
+        let name = &claim.connection.name;
+        for _ in 0..CONFLICTS_MAX {
+            let Some(loaded) = self.read_as::<Connection>(name, FOR_AN_ANSWER).await? else {
+                return Ok(Committed::Orphaned);
+            };
+            match attempt::commit(&loaded.record, renewal, self.now()) {
+                Committing::Commit(next) => {
+                    if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
+                        let done = Loaded { record: *next, version, format: codec::FORMAT };
+                        return Ok(Committed::Done(Box::new(done)));
+                    }
+                }
+                Committing::Settled => return Ok(Committed::Done(Box::new(loaded))),
+                Committing::Superseded => return Ok(Committed::Superseded(Box::new(loaded))),
+                Committing::Orphaned => return Ok(Committed::Orphaned),
+            }
+        }
+        Err(contended::<Connection>(name))
+    }
+
+    /// Closes the attempt without an answer. `None` when somebody took over or the connection is gone.
+    pub async fn fail(
+        &self,
+        claim: &Claim,
+        failure: &Failure,
+        profile: &Profile,
+    ) -> Result<Option<Loaded<Connection>>, StoreError> {
+        let name = &claim.connection.name;
+        for _ in 0..CONFLICTS_MAX {
+            let Some(loaded) = self.read_as::<Connection>(name, FOR_AN_ANSWER).await? else {
+                return Ok(None);
+            };
+            match attempt::fail(&loaded.record, claim.attempt.id, failure, profile, self.now()) {
+                Failing::Write(next) => {
+                    if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
+                        return Ok(Some(Loaded { record: *next, version, format: codec::FORMAT }));
+                    }
+                }
+                Failing::Overtaken => return Ok(None),
+            }
+        }
+        Err(contended::<Connection>(name))
+    }
+}

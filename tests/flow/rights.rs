@@ -1,0 +1,214 @@
+//! Principals × objects × methods, the full product, at a real gRPC server: who may is heard, and whoever may not
+//! leaves no write and one line on record, and sees what there is as if it were not there.
+//!
+//! What may be is said twice: by policies, and by [`Role::may`], which knows nothing of them.
+
+mod calling;
+mod world;
+
+use calling::Answer;
+use std::collections::BTreeMap;
+use tonic::Code;
+use world::{Cell, Principal, Role, Set, Spot, World};
+
+/// Principals of every kind and role, but those of nobody.
+fn principals() -> Vec<Principal> {
+    let kinds = ["spiffe", "dns", "oidc", "unix"];
+    let all = kinds.into_iter().flat_map(|kind| Role::ALL.map(|role| Principal::new(kind, role)));
+    // There is one process that proves nothing.
+    all.chain([Principal::local(Role::ServiceA)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_full_product_of_principals_objects_and_methods_comes_out_as_it_should() {
+    let world = World::new(Set::Ordinary, principals()).await;
+    let (denied, allowed) = product(&world).await;
+    println!("{denied} calls were denied, {allowed} were heard");
+    // What a product is that has lost a factor.
+    assert!(denied > 3000 && allowed > 1000, "{denied} {allowed}");
+    strangers(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn walls_stand_whatever_policies_say() {
+    for set in [Set::Hostile, Set::HostileAcross] {
+        let some = [Role::ServiceA, Role::ServiceB, Role::Sandbox, Role::Nobody];
+        let world = World::new(set, some.map(|role| Principal::new("spiffe", role)).to_vec()).await;
+        let (denied, allowed) = product(&world).await;
+        assert!(denied > 200 && allowed > 200, "{set:?}: {denied} {allowed}");
+    }
+}
+
+/// Everything once; first what is denied, so that nothing has changed meanwhile.
+async fn product(world: &World) -> (usize, usize) {
+    let before = world.everything().await;
+    let pass = async |principal: &Principal| {
+        let mut answers = BTreeMap::new();
+        for cell in world.cells().filter(|cell| !world.may(principal, cell)) {
+            let answer = world.call(principal, &cell).await;
+            assert_eq!(world.everything().await, before, "{principal:?} {cell:?} has written");
+            refused(principal, &cell, &answer);
+            answers.insert((cell.method.to_owned(), cell.spot.name.clone()), (cell, answer));
+        }
+        for (cell, answer) in answers.values() {
+            looks_absent(world, principal, cell, answer).await;
+        }
+        answers.len()
+    };
+    let denied: usize = futures_util::future::join_all(world.principals.iter().map(pass)).await.iter().sum();
+    assert_eq!(world.everything().await, before);
+    let mut allowed = 0;
+    // What is made comes last, and what others are made of after them.
+    let turns = ["CreateConnection", "CreateClient", "CreateTenant"];
+    let turn = |cell: &Cell| turns.iter().position(|method| *method == cell.method).map_or(0, |at| at + 1);
+    for now in 0..=turns.len() {
+        for principal in &world.principals {
+            let may = |cell: &Cell| turn(cell) == now && world.may(principal, cell);
+            for cell in world.cells().filter(may) {
+                let answer = world.call(principal, &cell).await;
+                heard(principal, &cell, &answer);
+                allowed += 1;
+            }
+        }
+    }
+    (denied, allowed)
+}
+
+/// One line on record, which says who wanted what; and one of two answers.
+fn refused(principal: &Principal, cell: &Cell, answer: &Answer) {
+    let context = format!("{principal:?} {cell:?}: {answer:?}");
+    assert!(matches!(answer.code, Code::PermissionDenied | Code::NotFound), "{context}");
+    let [event] = &answer.events[..] else { panic!("not one event: {context}") };
+    assert_eq!(
+        (event["event"].as_str(), event["reason"].as_str()),
+        (Some("denied"), Some("policy")),
+        "{context}"
+    );
+    assert_eq!(event["caller"].as_str(), Some(principal.caller.id()), "{context}");
+    let (action, target) = (event["action"].as_str().unwrap(), event["target"].as_str().unwrap());
+    let expected = if action == "UseClient" { cell.spot.client() } else { cell.spot.target() };
+    assert!(action == "UseClient" || action == cell.method, "{context}");
+    assert_eq!(target, expected, "{context}");
+    if answer.code == Code::PermissionDenied {
+        let info = &answer.info;
+        assert_eq!(info["caller"], principal.caller.id(), "{context}");
+        assert_eq!((info["action"].as_str(), info["resource"].as_str()), (action, target), "{context}");
+    }
+}
+
+/// The same call about what is not there is answered with the same words and bytes, but for the name.
+async fn looks_absent(world: &World, principal: &Principal, cell: &Cell, answer: &Answer) {
+    for absent in cell.spot.absent_siblings() {
+        let beside = absent.is_beside(&cell.spot);
+        let other = Cell { method: cell.method, spot: absent };
+        let may = world.may(principal, &other);
+        // Whether a tenant is its own it knows; whether another one is there it does not.
+        let strange = [&cell.spot, &other.spot].iter().all(|spot| !spot.is_of(principal.role));
+        let alike = cell.method != "CreateConnection" || cell.spot.has_client_like(&other.spot);
+        let comparable = beside && alike && !(may && is_new(cell.method))
+            || !beside && !may && strange && answer.code == Code::PermissionDenied;
+        if !world.has(&other) || !comparable {
+            continue;
+        }
+        let told = world.call(principal, &other).await;
+        assert_eq!(
+            answer.without(&cell.spot),
+            told.without(&other.spot),
+            "{principal:?} can tell {cell:?} from {other:?}"
+        );
+    }
+}
+
+/// Methods whose object is not there yet: of these a call about what is absent would make it.
+fn is_new(method: &str) -> bool {
+    method.starts_with("Create")
+}
+
+/// Whatever came of it, policies did not stand in the way.
+fn heard(principal: &Principal, cell: &Cell, answer: &Answer) {
+    let context = format!("{principal:?} {cell:?}: {answer:?}");
+    assert!(
+        !matches!(answer.code, Code::PermissionDenied | Code::Unauthenticated | Code::Internal),
+        "{context}"
+    );
+    assert!(answer.events.iter().all(|event| event["event"] != "denied"), "{context}");
+    let shows = cell.method.starts_with("Get") && !cell.method.contains("Key") && cell.spot.exists;
+    if shows {
+        assert_eq!(answer.code, Code::Ok, "{context}");
+        assert!(cell.method == "GetToken" || answer.says(&cell.spot.name), "{context}");
+    }
+    if cell.method.starts_with("List") {
+        assert!(answer.code == Code::Ok || !cell.spot.exists, "{context}");
+        for tenant in ["tenants/aaa", "tenants/bbb"] {
+            let role = principal.role;
+            assert!(!answer.says(tenant) || role.tenants().is_none_or(|own| own == tenant), "{context}");
+        }
+    }
+}
+
+/// Whoever proves nothing gets no further than the gate.
+async fn strangers(world: &World) {
+    let before = world.everything().await;
+    for cell in world.cells() {
+        let answer = world.call_as_nobody(&cell).await;
+        assert_eq!(answer.code, Code::Unauthenticated, "{cell:?}: {answer:?}");
+        let [event] = &answer.events[..] else { panic!("{cell:?}: {answer:?}") };
+        assert_eq!(event["event"], "unauthenticated", "{cell:?}");
+    }
+    assert_eq!(world.everything().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_somebody_else_looks_like_none() {
+    let world = World::new(Set::Ordinary, vec![Principal::new("spiffe", Role::TenantAdmin)]).await;
+    let admin = &world.principals[0];
+    // To connect one's own with a client of another tenant, and to have it looked at.
+    let there = |name: &str| Spot::of("Client", name, true);
+    let requests = |client: &str| {
+        let connection = serde_json::json!({"client": client});
+        let grant = serde_json::json!({"refresh_token": {"refresh_token": "rt0"}});
+        [
+            (
+                "CreateConnection",
+                serde_json::json!({"parent": "tenants/aaa", "connection_id": "here", "connection": connection,
+                    "grant": grant}),
+            ),
+            ("CheckProvider", serde_json::json!({"name": "providers/under-test", "client": client})),
+        ]
+    };
+    let before = world.everything().await;
+    let names = ["tenants/bbb/clients/live", "tenants/bbb/clients/gone", "tenants/zzz/clients/live"];
+    for at in 0..2 {
+        let mut told = Vec::new();
+        for name in names {
+            let (method, request) = requests(name)[at].clone();
+            let answer = world.ask(admin, method, &request).await;
+            assert_eq!(answer.code, Code::PermissionDenied, "{method} {name}: {answer:?}");
+            assert_eq!(answer.events.len(), 1, "{method} {name}: {answer:?}");
+            told.push(answer.without(&there(name)));
+        }
+        assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
+    }
+    assert_eq!(world.everything().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_delete_what_may_be_missing_does_not_tell_what_is_hidden() {
+    let roles = [Role::ServiceA, Role::Sandbox].map(|role| Principal::new("spiffe", role));
+    let world = World::new(Set::Hostile, roles.to_vec()).await;
+    let before = world.everything().await;
+    for (principal, hidden) in world.principals.iter().zip(["test", "live"]) {
+        for (method, kind) in [("DeleteConnection", "connections"), ("DeleteClient", "clients")] {
+            let mut told = Vec::new();
+            for id in [hidden, "gone"] {
+                let name = format!("tenants/aaa/{kind}/{id}");
+                let request = serde_json::json!({"name": name, "allow_missing": true});
+                let answer = world.ask(principal, method, &request).await;
+                assert_eq!(answer.code, Code::Ok, "{name}: {answer:?}");
+                told.push((answer.code, answer.message.clone(), answer.body.clone()));
+            }
+            assert_eq!(told[0], told[1], "{principal:?} {method}");
+        }
+    }
+    assert_eq!(world.everything().await, before);
+}
