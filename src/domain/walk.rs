@@ -173,6 +173,14 @@ impl Walk {
         }
     }
 
+    /// All was looked at: what was moved needs the target, and only what is broken can need anything older. Says so
+    /// whatever others wrote since it was counted.
+    pub fn settled(&mut self) {
+        for (version, left) in &mut self.records {
+            *left = if *version == self.target { self.resealed } else { (*left).min(self.broken) };
+        }
+    }
+
     /// A record that needed these versions needs the target alone.
     pub fn moved(&mut self, needed: &BTreeSet<u32>) {
         (self.scanned, self.resealed) = (self.scanned + 1, self.resealed + 1);
@@ -245,6 +253,23 @@ mod tests {
         // One that was made since.
         walk.moved(&[1].into());
         assert_eq!(walk.records, [(1, 0), (2, 5), (7, 0)].into(), "never below nothing");
+    }
+
+    #[test]
+    fn what_others_moved_meanwhile_is_not_left_at_the_end() {
+        for (broken, left) in [(0, 0), (1, 1), (5, 2)] {
+            let mut walk = walk();
+            for needed in [&[1], &[1], &[2]] {
+                walk.counted(&needed.iter().copied().collect());
+            }
+            // Both were written under the target before the walk came to them.
+            for _ in 0..3 {
+                walk.moved(&[2].into());
+            }
+            walk.broken = broken;
+            walk.settled();
+            assert_eq!(walk.records, [(1, left), (2, 3)].into(), "{broken} broken");
+        }
     }
 
     #[test]

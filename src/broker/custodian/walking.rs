@@ -301,6 +301,7 @@ impl Custodian {
         let now = self.ledger.now().store;
         (record.lease, record.cursor) = (None, None);
         record.ended_at = Some(now);
+        record.settled();
         let ended = Walk { name: record.name.ended(), ..record.clone() };
         let wrote = match self.ledger.read::<Walk>(&ended.name).await? {
             Some(before) => self.ledger.update(&before, &ended, Room::Needed).await?,
