@@ -29,13 +29,23 @@ setup: $(VENV)/ready $(NPM:%=%/node_modules/ready) redis shell chromium ## Insta
 .PHONY: test
 test: setup ## Run all tests
 	cargo test
+	$(VENV)/bin/pytest tests/chart
+
+.PHONY: chart
+chart: $(VENV)/ready redis target/debug/bursar ## Test the Helm chart with the program as it was built last
+	$(VENV)/bin/pytest tests/chart
+
+target/debug/bursar:
+	cargo build
 
 .PHONY: lint
-lint: $(VENV)/ready ## Check formatting, clippy, the proto files and the Dockerfiles
+lint: $(VENV)/ready ## Check formatting, clippy, the proto files, the Dockerfiles and the Helm chart
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cd proto && ../$(VENV)/bin/buf lint
 	$(VENV)/bin/hadolint Dockerfile Dockerfile.binary
+	$(VENV)/bin/python helm/generate.py --check
+	$(VENV)/bin/pytest tests/chart -k lint
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, bans and sources of the dependencies, and advisories where they can be fetched
@@ -71,6 +81,7 @@ image-binary: ## Build the static program that Dockerfile.binary takes (ARCH: am
 .PHONY: docs
 docs: setup ## Write the generated pages of docs/ anew, and the crate's own documentation
 	UPDATE_DOCS=1 cargo test --lib the_reference_page
+	$(VENV)/bin/python helm/generate.py
 	UPDATE_DOCS=1 cargo test --test flow the_page_of_hostile_servers
 	UPDATE_DOCS=1 cargo test --test it -- matrix:: every_code_of_concur attacker::page
 	cargo doc --no-deps --document-private-items
