@@ -58,6 +58,7 @@ WHOLE = {
     "boolean": {"type": "boolean"},
     "list of names": some(pattern(NAME)),
     "list of texts": WORDS,
+    "list of words": some(pattern(PATTERNS["word"])),
     "list of DNS names": some(pattern(DNS)),
     "list of ports": some({"type": "integer", "minimum": 1, "maximum": 65535}, minItems=1, uniqueItems=True),
     "map of texts": TEXTS,

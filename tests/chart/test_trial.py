@@ -18,6 +18,7 @@ from mounting import Issuer, Mounts, authority, there_already
 from program import PROGRAM, environment
 from rendering import NAMESPACE, RELEASE, broker, only, rendered, values
 from test_accepted import without_what_is_to_come
+from test_docs import commands
 
 # What this machine may take for anything.
 PATIENCE = 60
@@ -132,13 +133,19 @@ def test_helm_test_gets_the_first_token(tmp_path, redis_server):
             with started_redis(redis_server, documents, redis_port, tmp_path):
                 with started_broker(documents, pod, redis_port, tmp_path) as (running, port):
                     run_the_test_pod(documents, cluster, port, tmp_path)
+                    run_what_the_page_says(documents, port, tmp_path)
                     assert running.terminated() == 0, "".join(running.said)
     trail = list((tmp_path / "pod/var/lib/bursar/audit").glob("*/*.jsonl"))
     lines = [json.loads(line) for path in trail for line in path.read_text().splitlines()]
     caller = f"oidc:cluster:system:serviceaccount:{NAMESPACE}:{RELEASE}-test"
     assert [line["caller"] for line in lines if line["event"] == "release"] == [caller]
-    # The second sink: what is kept when the pod's volume is gone.
-    assert any('"event":"release"' in line for line in running.said)
+    # The second sink: what is kept when the pod's volume is gone, and as good as that.
+    collected = tmp_path / "collected/bursar-0"
+    collected.mkdir(parents=True)
+    (collected / "00000001.jsonl").write_text("".join(line for line in running.said if line.startswith('{"v":')))
+    for folder in (collected, trail[0].parent):
+        told = subprocess.run([PROGRAM, "audit", "verify", folder], env=environment(), capture_output=True, text=True)
+        assert told.returncode == 0, told.stdout + told.stderr
 
 
 def with_free_ports(args):
@@ -174,6 +181,23 @@ class started_broker:
 
     def __exit__(self, *_):
         self.running.__exit__()
+
+
+def run_what_the_page_says(documents, port, folder):
+    """docs/install.md: a token in one's own hands."""
+    here = folder / "desk"
+    here.mkdir()
+    mounted = folder / "test"
+    (here / "ca.crt").write_bytes((mounted / "etc/bursar/server-ca/ca.crt").read_bytes())
+    (here / "caller-token").write_bytes((mounted / "var/run/secrets/bursar/token").read_bytes())
+    asked = [words for words in commands("install", "bursar") if words[0] == "--endpoint"]
+    assert len(asked) == 2
+    for words in asked:
+        words = [word.replace(":7600", f":{port}") for word in words]
+        done = subprocess.run(
+            [PROGRAM, *words], cwd=here, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+    assert "tenants/trial/connections/first" in done.stdout and "ACTIVE" in done.stdout
 
 
 def run_the_test_pod(documents, cluster, port, folder):

@@ -46,8 +46,13 @@ helm.sh/chart: {{ printf "%s-%s" $top.Chart.Name $top.Chart.Version | replace "+
 {{- .Values.tls.secretName | default (printf "%s-tls" (include "bursar.fullname" .)) -}}
 {{- end }}
 
+{{/* As the program has it: with spaces between them. */}}
+{{- define "bursar.audiences" -}}
+{{- .Values.callers.tokens.cluster.audiences | default (list (printf "bursar.%s" .Release.Namespace)) | join " " -}}
+{{- end }}
+
 {{- define "bursar.audience" -}}
-{{- .Values.callers.tokens.cluster.audience | default (printf "bursar.%s" .Release.Namespace) -}}
+{{- include "bursar.audiences" . | splitList " " | first -}}
 {{- end }}
 
 {{/* The names that clients may reach brokers by, as a JSON list. */}}

@@ -227,7 +227,7 @@ What is mounted into a broker and what bursar.toml says of it: decided in one pl
 {{- if .enabled -}}
 {{- $lines := list
       (printf "issuer = %s" (toJson .issuer))
-      (printf "audiences = %s" (toJson (include "bursar.audience" $)))
+      (printf "audiences = %s" (toJson (include "bursar.audiences" $)))
       "keys = \"address\""
       (printf "jwks_uri = %s" (toJson .jwksUri))
       "ca_file = \"/var/run/secrets/bursar/cluster/ca.crt\""
