@@ -29,5 +29,5 @@ def test_a_trial_is_called_one():
 
 
 def test_what_breaks_pod_security_is_told():
-    told = notes(values("kms", keys__kmsPlugin={"hostPath": "/var/run/kms"}))
+    told = notes(values("kms", keys__kmsPlugin={"hostPath": "/var/run/kms"}, networkPolicy__egress__kms={}))
     assert "Pod Security" in told
