@@ -104,7 +104,7 @@ def run(program, connections, folder):
     subprocess.run([program, "keys", "generate", "--out", folder / "keyset"], check=True, capture_output=True)
     config(folder, redis_port, f"{provider}/token")
     broker, found = started(
-        [program, "serve", "--config", folder / "bursar.toml"], folder, "broker", r'"address":"([^"]+)"(?s:.*)\nready\n')
+        [program, "serve", "--config", folder / "bursar.toml"], folder, "broker", r'"message":"serving","address":"([^"]+)"(?s:.*)\nready\n')
     try:
         measure(program, connections, folder, (broker, redis, redis_port, control, found[1]))
     finally:

@@ -138,4 +138,7 @@ def config_type(words):
         return {"enum": words.removeprefix("one of ").split(", ")}
     if words.startswith("duration, "):
         return pattern(r"[0-9]+(ms|s|m|h)")
+    if re.fullmatch(r"(Redis URL|web address|proxy address)(, or empty)?", words):
+        # It becomes part of a ConfigMap, which is no place for a password.
+        return pattern(r"[^@\s]*")
     return {"type": "string"}

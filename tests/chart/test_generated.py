@@ -3,8 +3,9 @@
 import json
 
 import generate
+import helm_python as helm
 import pytest
-from rendering import CHART, refusal, set_at, values
+from rendering import CHART, NAMESPACE, RELEASE, chart, refusal, set_at, values
 
 KEYS, TABLES = generate.config_keys()
 
@@ -70,3 +71,9 @@ def test_the_schema_is_strict_and_says_what_everything_is_for():
                 described(inside, f"{path}.{name}")
 
     described(schema, "")
+
+
+def test_what_is_packaged_renders_the_same(tmp_path):
+    with helm.Chart.load(helm.package(CHART, destination=tmp_path)) as packaged:
+        files = packaged.render(values("sentinel"), name=RELEASE, namespace=NAMESPACE)
+    assert files == chart().render(values("sentinel"), name=RELEASE, namespace=NAMESPACE)

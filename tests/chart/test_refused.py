@@ -30,6 +30,8 @@ BY_SCHEMA = [
     ("trial", "config.log.format", "xml", "/config/log/format"),
     ("trial", "config.store.redis.passwd", "x", "passwd"),
     ("trial", "config.stor", {}, "stor"),
+    ("kms", "config.store.redis.url", "redis://:opensesame@redis.internal:6379", "/config/store/redis/url"),
+    ("kms", "config.egress.proxy", "https://me:opensesame@proxy.example", "/config/egress/proxy"),
     ("external-secrets", "externalSecrets.secrets", {"a": {"b": {"property": "c"}}}, "/externalSecrets/secrets/a/b"),
     ("sentinel", "test.connection", "concur", "/test/connection"),
 ]
@@ -44,6 +46,7 @@ BY_MEANING = [
     ("sentinel", "consent.enabled", True, "consent.enabled needs config.authorization.public_url"),
     ("cert-manager", "consent.enabled", False, "config.authorization.public_url has no effect"),
     ("trial", "policies.files", {}, "policies.files is empty"),
+    ("trial", "providers.files", {"p.toml": "-----BEGIN PRIVATE KEY-----\n"}, "providers.files holds a private key"),
     ("trial", "policies.configMap", "rights", "policies.files and policies.configMap are both set"),
     ("cert-manager", "providers.configMap", "profiles", "providers.files and providers.configMap are both set"),
     ("external-secrets", "externalSecrets.storeRef.name", "", "externalSecrets.storeRef.name"),

@@ -176,7 +176,7 @@ class started_broker:
 
     def __enter__(self):
         self.running.until_it_says(r"(?m)^ready$")
-        port = self.running.until_it_says(r'"address":"127\.0\.0\.1:(\d+)"')[1]
+        port = self.running.until_it_says(r'"message":"serving","address":"127\.0\.0\.1:(\d+)"')[1]
         return self.running, port
 
     def __exit__(self, *_):

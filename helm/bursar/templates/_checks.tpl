@@ -36,6 +36,12 @@ Templates other than this one may rely on nothing of it: it is read with one of 
 {{- $wrong = append $wrong (list (hasKey $at (last (splitList "." $key)))
       (printf "config.%s follows from the chart: remove it, and use %s" $key $instead)) -}}
 {{- end -}}
+{{- $texts := dict "policies.files" .Values.policies.files "policies.shadow" .Values.policies.shadow "providers.files" .Values.providers.files
+      "callers.tokens.issuers" .Values.callers.tokens.issuers -}}
+{{- range $value, $files := $texts -}}
+{{- $wrong = append $wrong (list (contains "PRIVATE KEY-----" (values $files | join "\n"))
+      (printf "%s holds a private key, and would be a ConfigMap that many may read: take it out, and use a Secret" $value)) -}}
+{{- end -}}
 {{- include "bursar.wrong" $wrong -}}
 {{- end }}
 
