@@ -3,6 +3,7 @@
 
 mod callers;
 mod dev;
+mod doctor;
 mod doors;
 pub mod house;
 mod keks;
@@ -17,6 +18,7 @@ mod trail;
 mod upkeep;
 
 pub use dev::dev;
+pub use doctor::{Deployment, Listens, WhichProviders};
 pub use lint::{Finding, lint};
 pub use policies::{PoliciesChecked, check_policies};
 pub use serve::serve;

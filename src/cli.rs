@@ -59,9 +59,10 @@ Secrets are read from a prompt, a file, an environment variable or standard inpu
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "API options")]
 pub(crate) struct ApiArgs {
-    /// Where the server is: https://HOST:PORT, http://HOST:PORT without TLS, or unix:/PATH
-    #[arg(long, global = true, env = "BURSAR_ENDPOINT", hide_env_values = true, value_name = "URL", default_value = ENDPOINT_DEFAULT)]
-    endpoint: String,
+    /// Where the server is: https://HOST:PORT, http://HOST:PORT without TLS, or unix:/PATH; the default is
+    /// http://127.0.0.1:7600
+    #[arg(long, global = true, env = "BURSAR_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    endpoint: Option<String>,
     /// How to print answers and errors
     #[arg(long, global = true, env = "BURSAR_OUTPUT", value_enum, default_value = "table")]
     output: Format,
@@ -70,6 +71,12 @@ pub(crate) struct ApiArgs {
     timeout: Duration,
     #[command(flatten)]
     reach: connect::ReachArgs,
+}
+
+impl ApiArgs {
+    fn endpoint(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or(ENDPOINT_DEFAULT)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,9 +103,8 @@ enum Command {
     /// Look at the profiles of authorization servers
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
-    /// Look whether what the broker depends on works
-    #[command(subcommand)]
-    Doctor(doctor::DoctorCommand),
+    /// Say what is wrong with a deployment, and the mend: configuration, keys, store, TLS, providers, connections
+    Doctor(doctor::DoctorArgs),
     /// Check and explain what callers may do
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -194,7 +200,7 @@ async fn dispatch(command: Command, api: &ApiArgs, console: &mut Console) -> Res
         // Boxed: what leads a person or imports holds a lot while it waits.
         Command::Connection(command) => Box::pin(command.run(api, console)).await,
         Command::Provider(command) => command.run(api, console).await,
-        Command::Doctor(command) => command.run(api, console).await,
+        Command::Doctor(args) => Box::pin(args.run(api, console)).await,
         Command::Policy(command) => command.run(api, console),
         Command::Audit(command) => Box::pin(command.run(api, console)).await,
         Command::Keys(command) => command.run(api, console).await,
@@ -283,6 +289,7 @@ mod tests {
             include_str!("../docs/cli.md"),
             include_str!("../docs/grants.md"),
             include_str!("../docs/audit.md"),
+            include_str!("../docs/doctor.md"),
             include_str!("../docs/policies.md"),
             include_str!("../docs/keys.md")
         );

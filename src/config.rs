@@ -60,6 +60,8 @@ pub struct Config {
     pub store: Store,
     pub keys: Keys,
     pub providers: Vec<ProviderFile>,
+    /// Where they lie.
+    pub providers_dir: Option<PathBuf>,
     pub authorization: Authorization,
     pub refresh: Refresh,
     pub egress: Egress,
@@ -304,16 +306,22 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl Mistake {
+    /// What is wrong: key, and file and line or variable.
+    pub fn place(&self) -> String {
+        let key = &self.key;
+        match &self.origin {
+            Origin::Default => key.clone(),
+            Origin::File { name, line } => format!("{key} ({name}, line {line})"),
+            Origin::Environment(variable) if variable == key => key.clone(),
+            Origin::Environment(variable) => format!("{key} ({variable})"),
+        }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.key)?;
-        match &self.origin {
-            Origin::Default => {}
-            Origin::File { name, line } => write!(f, " ({name}, line {line})")?,
-            Origin::Environment(variable) if *variable == self.key => {}
-            Origin::Environment(variable) => write!(f, " ({variable})")?,
-        }
-        write!(f, ": {}\n    mend: {}", self.problem, self.mend)
+        write!(f, "{}: {}\n    mend: {}", self.place(), self.problem, self.mend)
     }
 }
 

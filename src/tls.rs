@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod authority;
 pub mod leaf;
+pub mod looking;
 pub mod outgoing;
 pub mod pem;
 mod refusal;

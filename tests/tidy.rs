@@ -77,6 +77,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &["access::caller::ClientCertificate", "access::caller::Identity", "clock", "domain", "watching"],
     ),
     ("config", &["domain", "telemetry"]),
+    // What is wrong with a deployment, judged from facts that are given to it.
+    ("doctor", &["clock::Timestamp", "domain"]),
     // The only place where parts are put together.
     (
         "app",
@@ -87,6 +89,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "broker",
             "clock",
             "config",
+            "doctor",
             "domain",
             "egress",
             "grpc",
@@ -106,7 +109,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The command line is an ordinary client, and starts what `app` puts together.
     // A proof of possession is signed where the key is: with the caller.
     // What policies answer is asked on this machine, too.
-    ("cli", &["access", "api", "app", "audit", "clock", "domain", "provider::dpop", "tls::leaf"]),
+    ("cli", &["access", "api", "app", "audit", "clock", "doctor", "domain", "provider::dpop", "tls::leaf"]),
     ("main", &["cli", "clock", "process"]),
 ];
 
@@ -150,7 +153,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("redb", &["store/embedded"]),
     ("redis", &["store/redis"]),
     ("reqwest", &["egress"]),
-    ("rustix", &["app/doors", "process"]),
+    ("rustix", &["app/doctor", "app/doors", "process"]),
     (
         "rustls",
         &[

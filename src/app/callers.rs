@@ -51,11 +51,9 @@ impl Callers {
             return Ok(Self { authenticate: Arc::new(ByConnection), tasks });
         };
         let around = Surroundings { audit: audit.clone(), tasks: tasks.clone(), stop: stop.child_token() };
-        // Servers of one's own as likely as not, in a private network and not behind the proxy to the Internet.
-        let direct = Egress::new(AddressPolicy::Private)?;
-        let proxied = Egress::through(AddressPolicy::Private, config.egress.proxy.clone())?;
-        let reviews = tokens.review.as_ref().map(|review| reviews(review, direct.clone()));
-        let sources = Box::new(move |issuer: &Issuer| source(issuer, &direct, &proxied));
+        let ways = Ways::of(config)?;
+        let reviews = tokens.review.as_ref().map(|review| reviews(review, ways.direct.clone()));
+        let sources = Box::new(move |issuer: &Issuer| source(issuer, &ways));
         let bearers = Arc::new(Bearers::new(sources, reviews, clock, around));
         bearers
             .replace(tokens.issuers.clone())
@@ -88,11 +86,27 @@ fn authorities(pem: Option<&str>) -> anyhow::Result<()> {
     pem::authorities(text).map(drop).map_err(|err| anyhow!("{err}\n    mend: {}", err.mend()))
 }
 
-fn source(issuer: &Issuer, direct: &Egress, proxied: &Egress) -> Option<Arc<dyn Fetch>> {
+/// To issuers.
+pub(super) struct Ways {
+    direct: Egress,
+    proxied: Egress,
+}
+
+impl Ways {
+    /// To servers of one's own as likely as not, in a private network and not behind the proxy to the Internet.
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
+        let direct = Egress::new(AddressPolicy::Private)?;
+        let proxied = Egress::through(AddressPolicy::Private, config.egress.proxy.clone())?;
+        Ok(Self { direct, proxied })
+    }
+}
+
+/// What fetches an issuer's keys; `None`: they are written down.
+pub(super) fn source(issuer: &Issuer, ways: &Ways) -> Option<Arc<dyn Fetch>> {
     let KeySource::Server(server) = &issuer.keys else { return None };
     let egress = match server.route {
-        Route::Direct => direct.clone(),
-        Route::Proxy => proxied.clone(),
+        Route::Direct => ways.direct.clone(),
+        Route::Proxy => ways.proxied.clone(),
     };
     let credential = server.credential.as_deref().map(credential);
     let (server, issuer) = ((**server).clone(), issuer.issuer.clone());

@@ -125,10 +125,10 @@ impl Doors {
 
 /// What can be said of the configuration without listening.
 pub(super) fn check(config: &Config) -> anyhow::Result<()> {
-    config.tls.as_ref().map_or(Ok(()), |tls| read(tls).map(drop))
+    config.tls.as_ref().map_or(Ok(()), |tls| Ok(read(tls).map(drop)?))
 }
 
-fn taken(tls: &config::Tls) -> Option<Taken> {
+pub(super) fn taken(tls: &config::Tls) -> Option<Taken> {
     let certificate = tls.certificate == config::Certificate::WorkloadApi;
     let bundles = tls.bundles == config::Bundles::WorkloadApi;
     match (certificate, bundles) {
@@ -139,7 +139,7 @@ fn taken(tls: &config::Tls) -> Option<Taken> {
     }
 }
 
-fn read(tls: &config::Tls) -> anyhow::Result<(Texts, Checked)> {
+pub(super) fn read(tls: &config::Tls) -> Result<(Texts, Checked), PemTrouble> {
     let files = tls.read(&Disk)?;
     let texts = texts(files);
     let checked = texts.check().map_err(|(which, err)| trouble(tls, &which, err))?;

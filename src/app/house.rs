@@ -268,7 +268,7 @@ impl House {
 }
 
 /// To providers.
-fn way_out(config: &Config) -> anyhow::Result<Egress> {
+pub(super) fn way_out(config: &Config) -> anyhow::Result<Egress> {
     let policy = match config.egress.addresses {
         Addresses::Public => AddressPolicy::Public,
         Addresses::Private => AddressPolicy::Private,

@@ -4,7 +4,7 @@
 use crate::{
     access::{
         Access,
-        policies::{Mistake, Policies, PolicyFile},
+        policies::{Mistake, Mistakes, Policies, PolicyFile},
     },
     audit::{
         AuditDown, Event, Recorder,
@@ -85,13 +85,27 @@ pub fn check_policies(paths: &[PathBuf]) -> anyhow::Result<PoliciesChecked> {
     let files = files(texts);
     // What is said of workloads can be checked by itself.
     let alone = files.iter().all(|file| !file.is_policies());
-    let loaded = if alone { Policies::workloads_only(&files) } else { Policies::load(&files) };
-    Ok(match loaded {
+    Ok(told(if alone { Policies::workloads_only(&files) } else { Policies::load(&files) }))
+}
+
+fn told(loaded: Result<(Policies, Vec<Mistake>), Mistakes>) -> PoliciesChecked {
+    match loaded {
         Ok((policies, remarks)) => {
             PoliciesChecked { policies: Some(policies), mistakes: Vec::new(), remarks }
         }
         Err(mistakes) => PoliciesChecked { policies: None, mistakes: mistakes.0, remarks: Vec::new() },
-    })
+    }
+}
+
+/// A set as it is, for somebody who examines it, and what tells it from another one. The error says what is wrong, and
+/// where.
+pub(super) fn examined(folder: &PolicyFolder) -> (Option<Mark>, Result<PoliciesChecked, Vec<PolicyTrouble>>) {
+    let texts = match folder.read(&Disk) {
+        Ok(texts) => texts,
+        Err(troubles) => return (None, Err(troubles)),
+    };
+    let mark = mark(&texts);
+    (Some(mark), Ok(told(Policies::load(&files(texts)))))
 }
 
 impl Rights {

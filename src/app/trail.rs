@@ -64,7 +64,7 @@ pub(super) async fn open(
 }
 
 /// Each replica has a folder of its own, so that replicas can share a disk.
-fn folder(config: &Config) -> PathBuf {
+pub(super) fn folder(config: &Config) -> PathBuf {
     let dir = config.audit.dir.clone().unwrap_or_else(|| config.data_dir.join("audit"));
     dir.join(config.replica.as_deref().map_or_else(|| UNNAMED.to_owned(), folder_name))
 }

@@ -40,8 +40,7 @@ pub async fn audit_key(ledger: &Ledger, keys: &Keyring, clock: &dyn Clock) -> Re
     for _ in 0..LOOKS_MAX {
         if let Some(loaded) = ledger.read::<KeptAuditKey>(&AuditKeyName).await? {
             let kept = &loaded.record;
-            let text: AuditKeyText =
-                platform.open(&place(&AuditKeyName.to_string(), kept.uid), &kept.sealed)?;
+            let text = opened(&platform, kept)?;
             if seal::claimed_key_version(&kept.sealed) != Some(platform.active_version()) {
                 let anew = KeptAuditKey { sealed: sealed(&platform, kept.uid, &text)?, ..kept.clone() };
                 // Another replica may have done the same.
@@ -57,6 +56,18 @@ pub async fn audit_key(ledger: &Ledger, keys: &Keyring, clock: &dyn Clock) -> Re
         }
     }
     Err(AuditKeyError::Contended)
+}
+
+/// The same for somebody who only looks; `None`: there is none yet.
+pub async fn audit_key_found(ledger: &Ledger, keys: &Keyring) -> Result<Option<Secret>, AuditKeyError> {
+    let Some(loaded) = ledger.read::<KeptAuditKey>(&AuditKeyName).await? else { return Ok(None) };
+    let platform = keys.keys_for(&Owner::Platform, &loaded.record.sealed).await?;
+    let text = opened(&platform, &loaded.record)?;
+    Ok(Some(text.0))
+}
+
+fn opened(platform: &OwnerKeys, kept: &KeptAuditKey) -> Result<AuditKeyText, SealBroken> {
+    platform.open(&place(&AuditKeyName.to_string(), kept.uid), &kept.sealed)
 }
 
 fn sealed(keys: &OwnerKeys, uid: Uuid, text: &AuditKeyText) -> Result<Sealed<AuditKeyText>, SealError> {

@@ -19,6 +19,7 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
+use tonic_health::pb::health_client::HealthClient;
 use zeroize::Zeroizing;
 
 /// Longest wait for a TCP connection.
@@ -132,10 +133,10 @@ impl Session {
         let deadline = Deadline(Instant::now() + api.timeout);
         let fault = Fault::default();
         let most = CONNECT_TIMEOUT.min(api.timeout);
-        let channel = connect(&api.endpoint, &api.reach, most, &fault).await?;
+        let channel = connect(api.endpoint(), &api.reach, most, &fault).await?;
         let token = api.reach.token_file.clone().map(Arc::from);
         let wire = InterceptedService::new(channel.clone(), Call { deadline, token: token.clone() });
-        let (timeout, endpoint) = (api.timeout, api.endpoint.clone());
+        let (timeout, endpoint) = (api.timeout, api.endpoint().to_owned());
         Ok(Self { channel, wire, deadline, token, timeout, endpoint, fault })
     }
 
@@ -158,6 +159,7 @@ impl Session {
         connections: ConnectionServiceClient,
         providers: ProviderServiceClient,
         keys: KeyServiceClient,
+        health: HealthClient,
     }
 
     /// Waits for a call, at most until the deadline.

@@ -45,6 +45,7 @@ impl Settings {
             store,
             keys,
             providers,
+            providers_dir: self.optional("providers.dir"),
             authorization: Authorization {
                 callback,
                 redirect: match self.choice("authorization.redirect").as_str() {

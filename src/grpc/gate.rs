@@ -13,7 +13,7 @@ use crate::{
     api::ErrorReason,
     limits::{Bound, Entered, Full, Limits, Seat, Stream},
 };
-use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use http_body_util::BodyExt as _;
 use std::{
     sync::Arc,
@@ -28,6 +28,8 @@ const ON_BEHALF_OF: &str = "bursar-on-behalf-of";
 const ON_BEHALF_OF_MAX: usize = 256;
 /// Longest header `authorization`, in bytes.
 const AUTHORIZATION_MAX: usize = 16 * 1024;
+/// Which program answers: told to whoever is known.
+const VERSION: HeaderName = HeaderName::from_static("bursar-version");
 /// Services that anybody may ask who reaches the listener: probes have no credentials.
 const OPEN: &str = "/grpc.health.v1.Health/";
 /// Services for whoever is known, and that tell what is published anyway.
@@ -218,13 +220,13 @@ where
                 Ok(Recognised::Anybody) => ready.call(request).await,
                 Ok(Recognised::Somebody(seat)) => {
                     let answer = ready.call(request).await?;
-                    Ok(held_open(answer, seat.stream()))
+                    Ok(held_open(with_version(answer), seat.stream()))
                 }
                 Ok(Recognised::Known { caller, rpc, note, seat }) => {
                     let answer = with_reason(ready.call(request).await?);
                     let what = (rpc.action, rpc.audit);
                     match gate.recording.ended(&caller, what, &note, answer.headers()).await {
-                        Ok(()) => Ok(held_open(answer, seat.stream())),
+                        Ok(()) => Ok(held_open(with_version(answer), seat.stream())),
                         Err(status) => Ok(status.into_http()),
                     }
                 }
@@ -232,6 +234,11 @@ where
             }
         })
     }
+}
+
+fn with_version(mut answer: http::Response<Body>) -> http::Response<Body> {
+    answer.headers_mut().insert(VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    answer
 }
 
 /// What the library says of a message that is too large, in words of this API.

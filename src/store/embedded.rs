@@ -3,8 +3,11 @@
 //! before it is durable. There is no time limit on its calls: a local disk is trusted to answer, and a write
 //! that was begun is always seen through, whether or not its caller stays.
 
+mod looking;
 mod tables;
 mod writers;
+
+pub use looking::{Looked, Looking};
 
 use self::{tables::Tables, writers::Writers};
 use super::{

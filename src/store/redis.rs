@@ -8,6 +8,7 @@ mod durability;
 mod feed;
 mod layout;
 mod link;
+mod looking;
 mod nodes;
 mod options;
 mod refusals;
@@ -19,6 +20,7 @@ mod watch;
 
 pub use self::{
     durability::{DurabilityFinding, Risk, Weight},
+    looking::{Denied, NodeNow},
     options::{Confirm, Durability, Fresh, RedisOptions, Topology},
 };
 
@@ -27,6 +29,7 @@ use self::{
     nodes::{Lane, Nodes},
     script::{Confirming, Outcome, SwapScript},
     slots::slot_of,
+    startup::Beginning,
     watch::Watch,
 };
 use super::{
@@ -64,11 +67,21 @@ impl RedisStore {
     /// [`StoreError::Unavailable`] when it is not there (try again), [`StoreError::Unusable`] when trying
     /// again does not help: too old, wrong password, other shard number.
     pub async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
+        Self::opened(options, Beginning::Begins).await
+    }
+
+    /// The same for somebody who only looks: where no deployment was begun, none is. Nothing keeps such a store from
+    /// being written to but its user.
+    pub async fn look(options: RedisOptions) -> Result<Self, StoreError> {
+        Self::opened(options.durability(Durability::Warn), Beginning::Leaves).await
+    }
+
+    async fn opened(options: RedisOptions, beginning: Beginning) -> Result<Self, StoreError> {
         let layout = Layout::new(&options.namespace, options.shards);
         let mut slots: Vec<_> = (0..layout.shards()).map(|shard| slot_of(&layout.due(shard))).collect();
         slots.push(slot_of(&layout.meta()));
         let nodes = Arc::new(Nodes::find(&options, slots).await?);
-        startup::inspect(&nodes, &layout).await?;
+        startup::inspect(&nodes, &layout, beginning).await?;
         let watch = Arc::new(Watch::begin(nodes.clone(), options.durability).await?);
         let open = CancellationToken::new();
         let (looking, watching) = (nodes.clone(), watch.clone());

@@ -110,7 +110,7 @@ pub fn authorities_der(bundle: Vec<CertificateDer<'static>>) -> Result<Arc<RootC
     Ok(Arc::new(roots))
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
+pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let all = all.map_err(|_| PemError::NoCertificate)?;
     if all.is_empty() { Err(PemError::NoCertificate) } else { Ok(all) }

@@ -6,7 +6,7 @@ mod search;
 
 use crate::support::{
     api::{Api, CLIENT, TENANT, name, reason},
-    process::Broker,
+    process::{self, Broker},
     redis::{Server, Settings as RedisSettings},
     scene::{Held, Place, Scene, Settings},
 };
@@ -47,6 +47,7 @@ async fn no_secret_is_spilled_with_redis() {
     let mut broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
+    examine(&scene, &broker, &mut spilled).await;
     for key in redis.command::<Vec<String>>(&["KEYS", "*"]).await {
         let value: Vec<u8> = redis.command(&["DUMP", &key]).await;
         spilled.keep(format!("redis {key}"), [key.as_bytes(), &value].concat());
@@ -222,6 +223,20 @@ async fn misbehave(scene: &Scene, broker: &mut Broker, spilled: &mut Spilled) {
     let logged = broker.logged();
     assert!(logged.contains("DEBUG"), "nothing below INFO was logged");
     spilled.keep_folder(broker.output(), &[]);
+}
+
+/// The doctor opens what the broker does, and tells of it at length.
+async fn examine(scene: &Scene, broker: &Broker, spilled: &mut Spilled) {
+    let (config, endpoint) =
+        (scene.path("one.toml").display().to_string(), format!("http://{}", broker.address()));
+    for output in ["table", "json"] {
+        let words = ["doctor", "--config", &config, "--endpoint", &endpoint, "--output", output];
+        let told = process::run(&words).await;
+        let text = String::from_utf8(told.stdout).unwrap();
+        assert!(text.contains("keys.root") && text.contains("connections"), "{text}");
+        spilled.keep(format!("what the doctor says as {output}"), text);
+        spilled.keep(format!("errors of the doctor with {output}"), told.stderr);
+    }
 }
 
 /// A tenant's name lies in its record as it is.

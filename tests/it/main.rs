@@ -14,6 +14,7 @@ mod concur_consent;
 mod connect_page;
 mod container;
 mod crowd;
+mod doctor;
 mod every_method;
 mod keys;
 mod matrix;

@@ -76,10 +76,8 @@ impl Keyring {
         let key = Key::new(ROOT)?;
         let rooted = loop {
             let looked = Instant::now();
-            if let Some(document) = documents.read(&key).await?.value {
-                let chain = chains::decode_root(&document)?;
-                let root = Root::unlock(&*kek, &chain).await.map_err(KeyringError::from)?;
-                break Rooted { root, chain, version: document.version, looked };
+            if let Some(rooted) = unlocked(&*documents, &*kek).await? {
+                break rooted;
             }
             // Another replica may have begun a moment ago: then its root is there by now.
             if !documents.scan("", None, 1).await?.is_empty() {
@@ -96,7 +94,31 @@ impl Keyring {
             }
             // Another replica made one first.
         };
-        let ring = Self {
+        let ring = Self::over((documents, kek, clock), spread, rooted);
+        ring.create(&Owner::Platform).await?;
+        Ok(ring)
+    }
+
+    /// The same for somebody who only looks: nothing is made. `None`: the store is empty.
+    pub async fn look(
+        documents: Arc<dyn Documents>,
+        kek: Arc<dyn Kek>,
+        clock: Arc<dyn Clock>,
+        spread: Duration,
+    ) -> Result<Option<Self>, KeyringError> {
+        match unlocked(&*documents, &*kek).await? {
+            Some(rooted) => Ok(Some(Self::over((documents, kek, clock), spread, rooted))),
+            None if documents.scan("", None, 1).await?.is_empty() => Ok(None),
+            None => Err(KeyringError::NoRoot),
+        }
+    }
+
+    fn over(
+        (documents, kek, clock): (Arc<dyn Documents>, Arc<dyn Kek>, Arc<dyn Clock>),
+        spread: Duration,
+        rooted: Rooted,
+    ) -> Self {
+        Self {
             documents,
             clock,
             kek,
@@ -108,9 +130,7 @@ impl Keyring {
             spread,
             epoch: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
-        };
-        ring.create(&Owner::Platform).await?;
-        Ok(ring)
+        }
     }
 
     /// The root key, if the store was asked for it within `age`; else it is.
@@ -186,6 +206,15 @@ impl Keyring {
         }
         Err(StoreError::Contended { name: ROOT.to_owned() }.into())
     }
+}
+
+/// The root key as it lies in the store; `None`: there is none.
+async fn unlocked(documents: &dyn Documents, kek: &dyn Kek) -> Result<Option<Rooted>, KeyringError> {
+    let looked = Instant::now();
+    let Some(document) = documents.read(&Key::new(ROOT)?).await?.value else { return Ok(None) };
+    let chain = chains::decode_root(&document)?;
+    let root = Root::unlock(kek, &chain).await?;
+    Ok(Some(Rooted { root, chain, version: document.version, looked }))
 }
 
 impl From<SealError> for KeyringError {

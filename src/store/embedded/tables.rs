@@ -5,7 +5,8 @@ use super::super::{Change, Document, Due, Expect, Key, StoreError, Swapped, Then
 use crate::clock::Timestamp;
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction,
+    Database, Durability, ReadOnlyDatabase, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
     backends::{FileBackend, InMemoryBackend},
 };
 use std::{
@@ -56,25 +57,11 @@ impl Tables {
     }
 
     pub(super) fn read(&self, key: &Key) -> Result<Option<Document>, StoreError> {
-        self.with(|database| {
-            let documents = database.begin_read()?.open_table(DOCUMENTS)?;
-            Ok(documents.get(key.as_str())?.map(|found| document(key, found.value())))
-        })
+        self.with(|database| read(database, key))
     }
 
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Result<Due, StoreError> {
-        self.with(|database| {
-            let queue = database.begin_read()?.open_table(DUE)?;
-            let mut due = Due::default();
-            for entry in queue.range(..=(now.0, LAST_KEY))?.take(limit) {
-                let (entry, ()) = entry.map(|(entry, unit)| (entry, unit.value()))?;
-                let (at, key) = entry.value();
-                due.keys.push((stored_key(key)?, Timestamp(at)));
-            }
-            let later = queue.range((now.0, LAST_KEY)..)?.next().transpose()?;
-            due.next = later.map(|(entry, _)| Timestamp(entry.value().0));
-            Ok(due)
-        })
+        self.with(|database| due(database, now, limit))
     }
 
     pub(super) fn scan(
@@ -83,21 +70,7 @@ impl Tables {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        self.with(|database| {
-            let documents = database.begin_read()?.open_table(DOCUMENTS)?;
-            let start = after.map_or(prefix, |key| key.as_str().max(prefix));
-            let mut page = Vec::new();
-            for entry in documents.range(start..)? {
-                let (key, value) = entry?;
-                if page.len() == limit || !key.value().starts_with(prefix) {
-                    break;
-                }
-                if after.is_none_or(|after| after.as_str() < key.value()) {
-                    page.push(document(&stored_key(key.value())?, value.value()));
-                }
-            }
-            Ok(page)
-        })
+        self.with(|database| scan(database, prefix, after, limit))
     }
 
     /// All of it in one transaction, synced once; each change sees those before it. An error is everybody's.
@@ -144,6 +117,63 @@ impl Tables {
         RwLockReadGuard::try_map(RwLockWriteGuard::downgrade(slot), Option::as_ref)
             .map_err(|_| StoreError::Unavailable { cause: format!("{} could not be opened", self.place) })
     }
+}
+
+pub(super) fn read(database: &impl ReadableDatabase, key: &Key) -> Result<Option<Document>, redb::Error> {
+    let documents = database.begin_read()?.open_table(DOCUMENTS)?;
+    Ok(documents.get(key.as_str())?.map(|found| document(key, found.value())))
+}
+
+pub(super) fn due(
+    database: &impl ReadableDatabase,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Due, redb::Error> {
+    let queue = database.begin_read()?.open_table(DUE)?;
+    let mut due = Due::default();
+    for entry in queue.range(..=(now.0, LAST_KEY))?.take(limit) {
+        let (entry, ()) = entry.map(|(entry, unit)| (entry, unit.value()))?;
+        let (at, key) = entry.value();
+        due.keys.push((stored_key(key)?, Timestamp(at)));
+    }
+    let later = queue.range((now.0, LAST_KEY)..)?.next().transpose()?;
+    due.next = later.map(|(entry, _)| Timestamp(entry.value().0));
+    Ok(due)
+}
+
+pub(super) fn scan(
+    database: &impl ReadableDatabase,
+    prefix: &str,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<Document>, redb::Error> {
+    let documents = database.begin_read()?.open_table(DOCUMENTS)?;
+    let start = after.map_or(prefix, |key| key.as_str().max(prefix));
+    let mut page = Vec::new();
+    for entry in documents.range(start..)? {
+        let (key, value) = entry?;
+        if page.len() == limit || !key.value().starts_with(prefix) {
+            break;
+        }
+        if after.is_none_or(|after| after.as_str() < key.value()) {
+            page.push(document(&stored_key(key.value())?, value.value()));
+        }
+    }
+    Ok(page)
+}
+
+/// A file as it lies there, opened by somebody who writes nothing to it.
+pub(super) fn opened_to_look(path: &Path) -> Result<ReadOnlyDatabase, redb::Error> {
+    let database = Database::builder().set_cache_size(CACHE_MAX).open_read_only(path)?;
+    let meta = database.begin_read()?.open_table(META)?;
+    match meta.get("format")?.map(|format| format.value()) {
+        Some(FORMAT) | None => {}
+        Some(other) => {
+            return Err(redb::Error::UpgradeRequired(u8::try_from(other).unwrap_or(u8::MAX)));
+        }
+    }
+    drop(meta);
+    Ok(database)
 }
 
 /// Sorts behind every key: keys are visible ASCII.
@@ -257,7 +287,7 @@ fn is_remembered(error: &redb::Error) -> bool {
     )
 }
 
-fn explain(place: &str, error: &redb::Error) -> StoreError {
+pub(super) fn explain(place: &str, error: &redb::Error) -> StoreError {
     use redb::Error as E;
     let unusable = |cause: String| StoreError::Unusable { cause };
     match error {

@@ -132,7 +132,7 @@ fn alone(info: &str, fails_over: FailsOver) -> Vec<Risk> {
     if fails_over == FailsOver::No {
         return Vec::new();
     }
-    let online = info.lines().filter(|line| is_online_replica(line.trim_end())).count();
+    let online = replicas(info);
     let mut risks = Vec::new();
     if online == 0 {
         risks.push(Risk::NoReplica);
@@ -143,6 +143,11 @@ fn alone(info: &str, fails_over: FailsOver) -> Vec<Risk> {
         risks.push(Risk::WritesAlone);
     }
     risks
+}
+
+/// How many replicas are online.
+pub(super) fn replicas(info: &str) -> usize {
+    info.lines().filter(|line| is_online_replica(line.trim_end())).count()
 }
 
 /// `slave0:ip=10.0.0.9,port=6379,state=online,offset=42,lag=0`
@@ -177,11 +182,11 @@ pub(super) fn check_version(info: &str, refusals: &Refusals<'_>) -> Result<(), S
     }
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
-fn number(info: &str, name: &str) -> Option<u64> {
+pub(super) fn number(info: &str, name: &str) -> Option<u64> {
     field(info, name)?.parse().ok()
 }
 
@@ -191,41 +196,51 @@ impl fmt::Display for DurabilityFinding {
     }
 }
 
+impl Risk {
+    pub fn problem(&self) -> String {
+        match self {
+            Self::EvictsKeys { policy } => {
+                format!("maxmemory-policy {policy} throws grants away when Redis is full")
+            }
+            Self::KeysWereEvicted => {
+                "it has evicted keys since it was started, grants perhaps among them".to_owned()
+            }
+            Self::NoAppendOnlyFile => "without an append-only file a crash loses recent writes".to_owned(),
+            Self::AppendFails => "its append-only file cannot be written".to_owned(),
+            Self::NeverSyncs => "appendfsync no leaves writes in memory".to_owned(),
+            Self::SyncsEachSecond => {
+                "appendfsync everysec can lose a second of writes when the machine fails".to_owned()
+            }
+            Self::NoReplica => "it has no replica that is online, so that nothing can take over".to_owned(),
+            Self::WritesAlone => {
+                "a primary that is cut off goes on taking writes, which a failover throws away".to_owned()
+            }
+            Self::NearlyFull { percent } => {
+                format!("{percent} % of its maxmemory is used, and when it is full no token is refreshed")
+            }
+            Self::Unknown { setting } => format!("it does not tell its {setting}"),
+        }
+    }
+
+    pub const fn mend(&self) -> &'static str {
+        match self {
+            Self::EvictsKeys { .. } => "set it to noeviction",
+            Self::KeysWereEvicted => "compare with a back-up, and keep maxmemory-policy noeviction",
+            Self::NoAppendOnlyFile => "set appendonly yes",
+            Self::AppendFails => "look at its log and its disk",
+            Self::NeverSyncs => "set it to everysec or always",
+            Self::SyncsEachSecond => "always loses none",
+            Self::NoReplica => "connect one",
+            Self::WritesAlone => "set min-replicas-to-write 1",
+            Self::NearlyFull { .. } => "raise maxmemory",
+            Self::Unknown { .. } => "check it by hand",
+        }
+    }
+}
+
 impl fmt::Display for Risk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EvictsKeys { policy } => write!(
-                f,
-                "maxmemory-policy {policy} throws grants away when Redis is full: set it to noeviction"
-            ),
-            Self::KeysWereEvicted => f.write_str(
-                "it has evicted keys since it was started, grants perhaps among them: compare with a back-up, and keep \
-                 maxmemory-policy noeviction",
-            ),
-            Self::NoAppendOnlyFile => {
-                f.write_str("without an append-only file a crash loses recent writes: set appendonly yes")
-            }
-            Self::AppendFails => {
-                f.write_str("its append-only file cannot be written: look at its log and its disk")
-            }
-            Self::NeverSyncs => {
-                f.write_str("appendfsync no leaves writes in memory: set it to everysec or always")
-            }
-            Self::SyncsEachSecond => f.write_str(
-                "appendfsync everysec can lose a second of writes when the machine fails: always loses none",
-            ),
-            Self::NoReplica => {
-                f.write_str("it has no replica that is online, so that nothing can take over: connect one")
-            }
-            Self::WritesAlone => f.write_str(
-                "a primary that is cut off goes on taking writes, which a failover throws away: set min-replicas-to-write 1",
-            ),
-            Self::NearlyFull { percent } => write!(
-                f,
-                "{percent} % of its maxmemory is used, and when it is full no token is refreshed: raise maxmemory"
-            ),
-            Self::Unknown { setting } => write!(f, "it does not tell its {setting}: check it by hand"),
-        }
+        write!(f, "{}: {}", self.problem(), self.mend())
     }
 }
 

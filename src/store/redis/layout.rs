@@ -48,6 +48,11 @@ impl Layout {
         self.name(shard, "feed")
     }
 
+    /// Where nothing ever lies: what a user may do is tried there.
+    pub(super) fn nothing(&self, shard: u16) -> String {
+        self.name(shard, "nothing")
+    }
+
     /// The braces make Redis keep everything of a shard in one hash slot.
     fn name(&self, shard: u16, what: &str) -> String {
         format!("{}:{{s{shard:02}}}:{what}", self.namespace)

@@ -74,7 +74,13 @@ pub(super) struct Refusals<'a> {
 }
 
 const NOT_CLUSTERED: &str = "instance has cluster support disabled";
+const DENIED: &str = "denies a command or key to this user: see the ACL in docs/redis.md";
 const UNKNOWN_PRIMARY: &str = "No such master with that name";
+
+/// Whether it is the user's rights that an answer was refused for.
+pub(super) fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unusable { cause } if cause.ends_with(DENIED))
+}
 
 impl Refusals<'_> {
     pub(super) fn unusable(&self, mend: &str) -> StoreError {
@@ -123,7 +129,7 @@ impl Refusals<'_> {
             "NOPERM" if self.peer == Peer::Sentinel => {
                 self.unusable("denies the command `SENTINEL MASTER` to this user: see the ACL in docs/redis.md")
             }
-            "NOPERM" => self.unusable("denies a command or key to this user: see the ACL in docs/redis.md"),
+            "NOPERM" => self.unusable(DENIED),
             "MOVED" | "ASK" | "CROSSSLOT" => self.unusable(
                 "is part of a cluster: set store.redis.topology = \"cluster\" and name its nodes in store.redis.nodes",
             ),

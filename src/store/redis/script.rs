@@ -98,6 +98,11 @@ impl Confirming {
         Self { confirm, missed: AtomicBool::new(false) }
     }
 
+    /// Whether replicas are waited for.
+    pub(super) fn waits(&self) -> bool {
+        self.confirm.is_some()
+    }
+
     fn note(&self, confirmed: bool) {
         let missed = self.missed.swap(!confirmed, Ordering::Relaxed);
         if missed == confirmed {

@@ -11,8 +11,16 @@ use super::{
 use redis::Pipeline;
 use tokio::time::Instant;
 
+/// What is done in a namespace where no deployment was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    Begins,
+    /// Somebody only looks.
+    Leaves,
+}
+
 /// Sees whether every node will do, and begins the deployment if nobody did.
-pub(super) async fn inspect(nodes: &Nodes, layout: &Layout) -> Result<(), StoreError> {
+pub(super) async fn inspect(nodes: &Nodes, layout: &Layout, beginning: Beginning) -> Result<(), StoreError> {
     for node in nodes.all() {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("INFO");
@@ -22,12 +30,12 @@ pub(super) async fn inspect(nodes: &Nodes, layout: &Layout) -> Result<(), StoreE
         check_version(&info, &refusals)?;
         check_primary(&info, &refusals)?;
     }
-    agree(nodes, layout).await
+    agree(nodes, layout, beginning).await
 }
 
 /// Records format and number of shards at first use, and compares them ever after: with another number,
 /// documents would be looked for in the wrong shard.
-async fn agree(nodes: &Nodes, layout: &Layout) -> Result<(), StoreError> {
+async fn agree(nodes: &Nodes, layout: &Layout, beginning: Beginning) -> Result<(), StoreError> {
     let ours = format!("format={FORMAT} shards={}", layout.shards());
     let slot = slot_of(&layout.meta());
     let mut pipeline = Pipeline::new();
@@ -35,7 +43,7 @@ async fn agree(nodes: &Nodes, layout: &Layout) -> Result<(), StoreError> {
     pipeline.cmd("GET").arg(layout.meta());
     let asked = nodes.ask(slot, Lane::Reads, &pipeline).await;
     let (mut theirs,): (Option<String>,) = asked.map_err(Fault::at_start)?;
-    if theirs.is_none() {
+    if theirs.is_none() && beginning == Beginning::Begins {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("SET").arg(layout.meta()).arg(&ours).arg("NX").arg("GET");
         (theirs,) = nodes.ask(slot, Lane::Reads, &pipeline).await.map_err(Fault::at_start)?;

@@ -7,7 +7,7 @@ use crate::support::{
     process::{self, Broker},
     scene::{FileMode, Place, Scene},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 /// What a case is fed with.
 enum Input {
@@ -120,6 +120,10 @@ const CASES: &[Case] = &[
     case("provider list --output json", 0),
     case("provider show providers/concur-here", 0),
     case("provider lint {keyset}", 1),
+    case("doctor --config {config} --all-providers", 0),
+    case("doctor --config {config} --output json", 0),
+    case("doctor --config {misplaced-config} --output yaml", 1),
+    case("doctor --config {misplaced-keys} --all-providers", 1),
     case("doctor provider providers/concur-here --client {client} --output json", 0),
     // Connections.
     fed(
@@ -227,6 +231,15 @@ pub(super) async fn all(scene: &Scene, spilled: &mut Spilled) {
     let api = Api::of(broker.address());
     scene.connect(&api, 2).await;
     scene.write("misplaced.toml", FileMode::Plain, &misplaced_config("canary-redis-password-51"));
+    // What can be read is a key, and opens nothing: everything that is looked at with it goes wrong.
+    let config = fs::read_to_string(scene.path("commanded.toml")).unwrap();
+    let data = format!("data_dir = \"{}", scene.path("elsewhere").display());
+    let wrong = config.replace(&format!("data_dir = \"{}", scene.path("data").display()), &data);
+    scene.write(
+        "misplaced-keys.toml",
+        FileMode::Plain,
+        &wrong.replace("[log]", "[policy]\ndir = \"/\"\n[log]"),
+    );
     scene.write(
         "import.csv",
         FileMode::Secret,
@@ -282,6 +295,7 @@ fn filled(word: &str, scene: &Scene) -> String {
     [
         ("{config}", path("commanded.toml")),
         ("{misplaced-config}", path("misplaced.toml")),
+        ("{misplaced-keys}", path("misplaced-keys.toml")),
         ("{keyset}", path("keyset")),
         ("{folder}", path("")),
         ("{import}", path("import.csv")),
@@ -314,7 +328,9 @@ fn leaves(command: &clap::Command, above: &str, found: &mut BTreeSet<String>) {
         let words = format!("{above} {}", one.get_name()).trim_start().to_owned();
         if one.has_subcommands() {
             leaves(one, &words, found);
-        } else {
+        }
+        // Some do something by themselves, too.
+        if !one.has_subcommands() || !one.is_subcommand_required_set() {
             found.insert(words);
         }
     }

@@ -30,6 +30,12 @@ impl Pki {
         self.issue("server of a test", SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
 
+    /// A server whose certificate ends with the year before this one.
+    pub(crate) fn server_until(&self, year: i32) -> Identity {
+        let name = SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.issued("server of a test", name, |params| params.not_after = rcgen::date_time_ymd(year, 1, 1))
+    }
+
     /// A client of this DNS name.
     pub(crate) fn client(&self, name: &str) -> Identity {
         self.issue("client of a test", SanType::DnsName(name.try_into().unwrap()))
@@ -41,10 +47,15 @@ impl Pki {
     }
 
     fn issue(&self, title: &str, name: SanType) -> Identity {
+        self.issued(title, name, |_| {})
+    }
+
+    fn issued(&self, title: &str, name: SanType, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, title);
         params.subject_alt_names.push(name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap().pem();
         Identity { certificate, key: key.serialize_pem() }

@@ -1,0 +1,64 @@
+//! Asks the broker that runs whether it serves, and which version it is. Any call tells the version to whom the broker
+//! knows, even one that is refused: a list of providers tells the least.
+
+use super::{
+    super::{ApiArgs, failure::Failure, session::Session},
+    Finding,
+};
+use crate::{
+    api::ListProvidersRequest,
+    doctor::broker::{self, Endpoint, Health, Version},
+};
+use std::time::Duration;
+use tonic::{Code, metadata::MetadataMap};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+/// A broker that runs answers at once.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+const VERSION: &str = "bursar-version";
+/// Longest version that is repeated.
+const VERSION_MAX: usize = 64;
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) async fn asked(api: ApiArgs, of: Endpoint) -> Result<Vec<Finding>, Failure> {
+    let api = ApiArgs { timeout: api.timeout.min(ANSWER_MAX), ..api };
+    let endpoint = api.endpoint();
+    let silent = |cause: &Failure| vec![broker::health(endpoint, of, &Health::Silent(cause.to_string()))];
+    let session = match Session::open(&api).await {
+        Ok(session) => session,
+        Err(usage @ Failure::Usage(_)) => return Err(usage),
+        Err(cause) => return Ok(silent(&cause)),
+    };
+    let health = match session.wait(session.health().check(HealthCheckRequest::default())).await {
+        Ok(answer) if answer.status() == ServingStatus::Serving => Health::Serving,
+        Ok(_) => Health::NotServing,
+        // It stops, or is not ready.
+        Err(Failure::Refused(status)) if matches!(status.code(), Code::Unavailable | Code::NotFound) => {
+            Health::NotServing
+        }
+        Err(cause) => return Ok(silent(&cause)),
+    };
+    let mut found = vec![broker::health(endpoint, of, &health)];
+    if health == Health::Serving {
+        found.push(broker::version(endpoint, &version(&session).await, OURS));
+    }
+    Ok(found)
+}
+
+async fn version(session: &Session) -> Version {
+    let request = ListProvidersRequest { page_size: 1, ..ListProvidersRequest::default() };
+    let not_told = || Version::NotTold("it does not know who asks".to_owned());
+    let asked = tokio::time::timeout(ANSWER_MAX, session.providers().list_providers(request)).await;
+    let told = match &asked {
+        Ok(Ok(answer)) => said(answer.metadata()),
+        Ok(Err(status)) => said(status.metadata()),
+        Err(_) => return Version::NotTold("it did not answer".to_owned()),
+    };
+    told.map_or_else(not_told, Version::Told)
+}
+
+fn said(metadata: &MetadataMap) -> Option<String> {
+    let told = metadata.get(VERSION)?.to_str().ok()?;
+    let plain = |c: &char| c.is_ascii_alphanumeric() || ".-+".contains(*c);
+    Some(told.chars().filter(plain).take(VERSION_MAX).collect())
+}
