@@ -218,9 +218,3 @@ impl fmt::Debug for Ring {
         write!(f, "[keys of {}, version {} active]", self.holder, self.active.version)
     }
 }
-
-impl fmt::Display for DeploymentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}

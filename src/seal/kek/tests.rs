@@ -52,6 +52,16 @@ fn an_id_from_outside_is_shown_within_bounds() {
     let shown = format!("{key} {key:?}");
     assert!(shown.starts_with("kms_plugin key a[31mxxx"), "{shown}");
     assert!(shown.len() < 400 && shown.is_ascii(), "{shown}");
+    assert_eq!(format!("{key:?}"), key.to_string());
+    assert_eq!(format!("{:?}", KekId([0, 1, 2, 0xfd, 0xfe, 0xff, 16, 9])), "000102fdfeff1009");
+}
+
+#[test]
+fn a_kind_is_found_by_its_word() {
+    for kind in [KekKind::File, KekKind::KmsPlugin, KekKind::Transit] {
+        assert_eq!(KekKind::of(kind.word()), Some(kind));
+    }
+    assert_eq!(KekKind::of("File"), None);
 }
 
 #[tokio::test]
