@@ -9,6 +9,7 @@ pub mod house;
 mod keks;
 mod keyset;
 mod lint;
+mod monitoring;
 mod opening;
 mod policies;
 mod redis;
@@ -16,6 +17,7 @@ mod serve;
 mod simulate;
 mod trail;
 mod upkeep;
+mod worded;
 
 pub use dev::dev;
 pub use doctor::{Deployment, Listens, WhichProviders};

@@ -68,6 +68,7 @@ pub struct Config {
     pub limits: Limits,
     pub audit: Audit,
     pub process: Process,
+    pub monitoring: Monitoring,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -188,6 +189,15 @@ pub enum MemoryLock {
     Off,
 }
 
+/// Probes and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Monitoring {
+    /// `None`: nobody is answered.
+    pub listen: Option<SocketAddr>,
+    /// How long the store may not answer before the replica is not ready.
+    pub outage: Duration,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     pub format: telemetry::Format,
@@ -285,11 +295,11 @@ impl Config {
     pub fn dev(
         data_dir: PathBuf,
         listen: SocketAddr,
-        callback: SocketAddr,
+        (callback, monitoring): (SocketAddr, SocketAddr),
         keyset: Secret,
     ) -> Result<Self, ConfigError> {
         let mut settings = gather::Settings::default();
-        settings.take_dev(data_dir, listen, callback);
+        settings.take_dev(data_dir, listen, callback, monitoring);
         let present = Kek::File { keyset, file: None };
         let upkeep = Upkeep { propagation: DEV_PROPAGATION, ..settings.upkeep() };
         settings.build(Some(Keys { present, previous: None, upkeep }), &Disk)

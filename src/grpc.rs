@@ -33,6 +33,7 @@ use crate::{
         knowing::Knowing,
     },
     limits::{self, Rules},
+    monitor::Readiness,
     provider::catalogue::Catalogue,
 };
 use futures_util::stream::BoxStream;
@@ -42,6 +43,7 @@ use listening::{Bounds, Door};
 use problem::Problem;
 use recording::Recording;
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -60,6 +62,8 @@ pub struct Services {
     pub catalogue: Arc<Catalogue>,
     pub access: Arc<Access>,
     pub authenticate: Arc<dyn Authenticate>,
+    /// What the health service tells.
+    pub readiness: watch::Receiver<Readiness>,
 }
 
 /// Bounds of the server.
@@ -103,14 +107,29 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    say(&health, ServingStatus::Serving).await;
-    let Services { broker, admin, custodian, heartbeat, stopping, catalogue, access, authenticate } =
-        services;
+    let Services {
+        broker,
+        admin,
+        custodian,
+        heartbeat,
+        stopping,
+        catalogue,
+        access,
+        authenticate,
+        readiness,
+    } = services;
+    let telling = tell(health.clone(), readiness, stopping.clone());
     let recording = Recording { audit: broker.audit.clone(), clock: broker.clock.clone() };
     let knowing = Knowing::new(broker.clone());
     let guard = Arc::new(Guard { access, knowing, recording: recording.clone() });
-    let size = limits.message_bytes;
-    Server::builder()
+    let (size, longest) = (limits.message_bytes, limits.request_timeout);
+    let tokens = tokens::Tokens { broker, guard: guard.clone(), longest };
+    let connections = connections::Connections { guard: guard.clone(), admin: admin.clone() };
+    let clients = clients::Clients { guard: guard.clone(), admin: admin.clone() };
+    let tenants = tenants::Tenants { guard: guard.clone(), admin: admin.clone() };
+    let providers = providers::Providers { guard: guard.clone(), catalogue, admin };
+    let keys = keys::Keys { guard, custodian, heartbeat, stopping };
+    let serving = Server::builder()
         .timeout(limits.request_timeout)
         .max_concurrent_streams(limits.concurrent_requests_per_connection)
         .max_connection_age(limits.connection_age)
@@ -122,46 +141,39 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
-        .add_service(
-            TokenServiceServer::new(tokens::Tokens {
-                broker,
-                guard: guard.clone(),
-                longest: limits.request_timeout,
-            })
-            .max_decoding_message_size(size),
-        )
-        .add_service(
-            ConnectionServiceServer::new(connections::Connections {
-                guard: guard.clone(),
-                admin: admin.clone(),
-            })
-            .max_decoding_message_size(size),
-        )
-        .add_service(
-            ClientServiceServer::new(clients::Clients { guard: guard.clone(), admin: admin.clone() })
-                .max_decoding_message_size(size),
-        )
-        .add_service(
-            TenantServiceServer::new(tenants::Tenants { guard: guard.clone(), admin: admin.clone() })
-                .max_decoding_message_size(size),
-        )
-        .add_service(
-            ProviderServiceServer::new(providers::Providers {
-                guard: guard.clone(),
-                catalogue,
-                admin: admin.clone(),
-            })
-            .max_decoding_message_size(size),
-        )
-        .add_service(
-            KeyServiceServer::new(keys::Keys { guard, custodian, heartbeat, stopping })
-                .max_decoding_message_size(size),
-        )
+        .add_service(TokenServiceServer::new(tokens).max_decoding_message_size(size))
+        .add_service(ConnectionServiceServer::new(connections).max_decoding_message_size(size))
+        .add_service(ClientServiceServer::new(clients).max_decoding_message_size(size))
+        .add_service(TenantServiceServer::new(tenants).max_decoding_message_size(size))
+        .add_service(ProviderServiceServer::new(providers).max_decoding_message_size(size))
+        .add_service(KeyServiceServer::new(keys).max_decoding_message_size(size))
         .serve_with_incoming_shutdown(listening::incoming(doors, limits.listening), async move {
             shutdown.await;
             say(&health, ServingStatus::NotServing).await;
-        })
-        .await
+        });
+    tokio::select! {
+        served = serving => served,
+        () = telling => Ok(()),
+    }
+}
+
+/// Tells for ever what probes are told, too. From `stopping` on nothing but that this replica does not serve.
+async fn tell(
+    health: HealthReporter,
+    mut readiness: watch::Receiver<Readiness>,
+    stopping: CancellationToken,
+) {
+    loop {
+        let status = match (*readiness.borrow_and_update(), stopping.is_cancelled()) {
+            (Readiness::Ready, false) => ServingStatus::Serving,
+            (Readiness::Ready, true) | (Readiness::NotReady, _) => ServingStatus::NotServing,
+        };
+        say(&health, status).await;
+        if readiness.changed().await.is_err() {
+            // Nobody will change it any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn say(health: &HealthReporter, status: ServingStatus) {

@@ -16,35 +16,26 @@ use crate::{
         refresher::RefreshError,
     },
     domain::names::{ClientName, ConnectionName},
+    http1::{self, Answer, Bounds, Incoming},
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use paths::Place;
-use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
-/// Connections at once; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 256;
-/// Header lines of a request, and all its lines together in bytes: a query of 16 KiB and cookies beside it.
-const HEADERS_MAX: usize = 64;
-const HEAD_BYTES_MAX: usize = 40 * 1024;
-/// How long a browser may take to say what it wants.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one request may take in all, the exchange with the provider included.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(3);
-/// After an error of the listener, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const BOUNDS: Bounds = Bounds {
+    connections: 256,
+    // A query of 16 KiB and cookies beside it.
+    headers: 64,
+    head_bytes: 40 * 1024,
+    head_timeout: Duration::from_secs(10),
+    // The exchange with the provider included.
+    request_timeout: Duration::from_mins(3),
+};
 
 /// How long a provider may use a client's keys without asking again, in seconds: a new key waits at least so long.
 const KEYS_CACHED: &str = "max-age=300";
@@ -57,57 +48,15 @@ pub struct Site {
     pub public_url: Url,
 }
 
-type Answer = Response<Full<Bytes>>;
-
 /// Serves until `shutdown`; then lets requests in flight finish.
 pub async fn serve(listener: TcpListener, site: Site, shutdown: CancellationToken) {
-    let (site, places, tasks) =
-        (Arc::new(site), Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
-        let stream = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match stream {
-            Ok((stream, _)) => {
-                let (site, shutdown) = (site.clone(), shutdown.clone());
-                tasks.spawn(async move {
-                    drop(tokio::time::timeout(REQUEST_TIMEOUT, talk(stream, &site, shutdown)).await);
-                    drop(place);
-                });
-            }
-            Err(err) => {
-                tracing::warn!(cause = %err, "a browser's connection could not be taken");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    tasks.close();
-    tasks.wait().await;
+    http1::serve(listener, site, BOUNDS, shutdown).await;
 }
 
-async fn talk(stream: TcpStream, site: &Arc<Site>, shutdown: CancellationToken) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let site = site.clone();
-        async move { Ok::<_, Infallible>(site.answer(&request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // Browsers break off as they like.
-        done = connection.as_mut() => drop(done),
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            drop(connection.await);
-        }
+#[async_trait]
+impl http1::Site for Site {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        Self::answer(self, request).await
     }
 }
 
@@ -232,8 +181,7 @@ fn key_set(keys: &serde_json::Value) -> Answer {
 
 /// Nothing of ours is kept, framed, guessed at or told to the next site; nothing is loaded or run.
 fn finished(status: StatusCode, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = status;
+    let mut answer = http1::answer(status, body);
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),

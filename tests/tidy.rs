@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("process", &[]),
     ("watching", &[]),
+    ("http1", &[]),
     ("api", &[]),
     ("simulator", &["clock"]),
     // Rules, without a runtime and without a clock to read.
@@ -55,6 +56,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "clock",
             "domain",
             "limits",
+            "monitor",
             "provider::TokenExchange",
             "provider::catalogue",
             // Of key chains the states and names, never a key.
@@ -69,8 +71,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // Looks on where rooms meet, by the traits that they meet by.
+    ("monitor", &["clock", "http1", "store"]),
     // Browsers. It knows what the broker says to them, and no wire type of the API.
-    ("web", &["broker", "domain"]),
+    ("web", &["broker", "domain", "http1"]),
     // Who is on the other end of a connection, by what it proves there.
     (
         "tls",
@@ -95,6 +99,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "grpc",
             "kek",
             "limits",
+            "monitor",
             "process",
             "provider",
             "seal",
@@ -138,9 +143,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("governor", &["limits/bucket"]),
     ("hashbrown", &["audit/counted"]),
-    ("http_body_util", &["grpc/gate", "web"]),
-    ("hyper", &["web"]),
-    ("hyper_util", &["cli/connect", "web"]),
+    ("http_body_util", &["grpc/gate", "http1"]),
+    ("hyper", &["http1"]),
+    ("hyper_util", &["cli/connect", "http1"]),
     ("cedar_policy", &["access/policies"]),
     ("csv", &["cli/import"]),
     ("jsonwebtoken", &["bearer/key_set"]),

@@ -1,7 +1,7 @@
 //! `bursar dev`: a whole broker on this machine, with simulated providers, a tenant and two connections, to try
 //! things out. Everything stays in one folder; nothing is sent to another machine.
 
-use super::{DevOptions, doors::Doors, house::House, say, stopped};
+use super::{DevOptions, doors::Doors, house::House, monitoring::Monitoring, say, stopped};
 use crate::{
     broker::admin::{
         Admin, AdminError, clients::NewClient, connections::NewConnection, grants::NewGrant,
@@ -22,6 +22,7 @@ use anyhow::Context;
 use std::{
     fs,
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     sync::Arc,
@@ -30,8 +31,9 @@ use tokio::net::TcpListener;
 
 /// Tokens of the simulators live so long, in seconds: refreshing can be watched.
 const LIFETIME: u64 = 30;
-/// The port for browsers, counted from the broker's own.
+/// The ports for browsers and for probes, counted from the broker's own.
 const CALLBACK_OFFSET: u16 = 80;
+const MONITORING_OFFSET: u16 = 90;
 const TENANT: &str = "tenants/demo";
 const CONCUR: &str = "tenants/demo/connections/concur";
 const OAUTH: &str = "tenants/demo/connections/oauth";
@@ -49,21 +51,23 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
         .create(folder)
         .with_context(|| format!("folder {} cannot be made", folder.display()))?;
     let keyset = keyset(&folder.join("keyset"))?;
-    let callback = callback(options.listen).await?;
-    let mut config = Config::dev(folder.clone(), options.listen, callback, keyset)?;
+    let beside =
+        (beside(options.listen, CALLBACK_OFFSET).await?, beside(options.listen, MONITORING_OFFSET).await?);
+    let mut config = Config::dev(folder.clone(), options.listen, beside, keyset)?;
     telemetry::init(config.log.format, &config.log.filter)?;
     let stop = stopped()?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let simulators = simulators(folder, options.listen.port(), &clock).await?;
     config.providers = profiles(&simulators)?;
-    let Some(house) = House::build(&config, clock, &[], &stop).await? else { return Ok(()) };
+    let monitoring = Monitoring::open(&config, &clock, &stop).await?;
+    let Some(house) = House::build(&config, clock, &[], &monitoring, &stop).await? else { return Ok(()) };
     let listener = TcpListener::bind(options.listen).await.with_context(|| {
         format!("{} cannot be bound: is another broker there? try --listen 127.0.0.1:0", options.listen)
     })?;
     let address = listener.local_addr()?;
     furnish(&house.admin, &simulators).await?;
-    let told = introduction(address, folder, &simulators)?;
+    let told = introduction(address, monitoring.address, folder, &simulators)?;
     house
         .serve(Doors::of(listener)?, stop, || {
             say(&told);
@@ -75,10 +79,10 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where browsers come: 80 above the broker's own port, or any that is free now.
-async fn callback(listen: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr> {
+/// So far above the broker's own port, or any that is free now.
+async fn beside(listen: SocketAddr, offset: u16) -> anyhow::Result<SocketAddr> {
     if listen.port() != 0 {
-        return Ok(std::net::SocketAddr::new(listen.ip(), listen.port().saturating_add(CALLBACK_OFFSET)));
+        return Ok(SocketAddr::new(listen.ip(), listen.port().saturating_add(offset)));
     }
     Ok(TcpListener::bind((listen.ip(), 0)).await?.local_addr()?)
 }
@@ -239,7 +243,8 @@ async fn connect(
 }
 
 fn introduction(
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+    monitoring: Option<SocketAddr>,
     folder: &Path,
     simulators: &Simulators,
 ) -> anyhow::Result<String> {
@@ -247,10 +252,12 @@ fn introduction(
         7600 => String::new(),
         _ => format!(" --endpoint http://{address}"),
     };
+    let probes = monitoring.map_or_else(String::new, |at| format!("http://{at}"));
     Ok(format!(
         "bursar dev: a broker with simulated providers, for this machine only\n\
          \n\
          \x20 API        http://{address}   (gRPC, with reflection)\n\
+         \x20 probes     {probes}   (/livez, /readyz, /metrics)\n\
          \x20 state      {}   (store, keys, simulators; delete it to start over)\n\
          \x20 SAP Concur {}   (simulated data centre us2; control: {})\n\
          \x20 OAuth 2.0  {}   (simulated; control: {})\n\

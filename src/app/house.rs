@@ -5,19 +5,18 @@ use super::{
     doors::Doors,
     keks::{Chosen, keks},
     keyset::{Around, KeysetFile},
+    monitoring::Monitoring,
     opening::Opening,
     policies::{self, Rights},
     trail,
     upkeep::{custodian, scheduler},
+    worded::{bounds, consent_rules, limits, replica, way_out},
 };
 use crate::{
     audit::{self, Outcome, Recorder, Reloaded},
     broker::{
         Broker,
-        admin::{
-            Admin,
-            consent::{ConsentRules, RedirectUris},
-        },
+        admin::Admin,
         bells::Bells,
         custodian::Custodian,
         follower::Follower,
@@ -31,20 +30,16 @@ use crate::{
         warm::WarmCopies,
     },
     clock::Clock,
-    config::{self, Addresses, Callback, Config, Store},
-    egress::{AddressPolicy, Egress},
-    grpc::{
-        self, Limits, Services,
-        listening::{Bounds, Door},
-    },
-    limits::{Rates, Rules},
+    config::{Callback, Config, Store},
+    grpc::{self, Limits, Services, listening::Door},
+    monitor::Standing,
     provider::{Provider, Providers, catalogue::Catalogue, dpop::proof::Shown},
     seal::{self, Kek},
     store::{Documents, embedded::Embedded, ledger::Ledger, redis::RedisStore},
     tls, web,
 };
 use anyhow::{Context, anyhow};
-use std::{path::Path, process, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -52,9 +47,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const LAST_RESERVE: Duration = Duration::from_secs(5);
 /// What is left of it when nothing is waited for any more, for the process to end by itself.
 const END_RESERVE: Duration = Duration::from_millis(500);
-
-/// Longest wait for the first byte of a connection without TLS.
-const FIRST_BYTE: Duration = Duration::from_secs(5);
 
 /// Everything that serves, not yet serving.
 pub struct House {
@@ -76,15 +68,17 @@ pub struct House {
     /// Ends what runs beside the calls.
     background: CancellationToken,
     rights: Rights,
+    standing: Arc<Standing>,
 }
 
 impl House {
     /// Until the root key is unlocked, whoever comes to the doors is told why nothing is served. `None`: it was told
     /// to stop before.
-    pub async fn build(
+    pub(super) async fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
         doors: &[Door],
+        monitoring: &Monitoring,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         seal::warm_up();
@@ -99,13 +93,14 @@ impl House {
         let rights = policies::rights(config)?;
         let Chosen { keks, files } = keks(config)?;
         let kek: Arc<dyn Kek> = keks.clone();
-        let documents = documents(config, clock.clone()).await?;
-        let spread = config.keys.upkeep.propagation;
-        let opening = Opening { documents: &documents, kek: &kek, clock: &clock, spread };
+        let documents = monitoring.watched(documents(config, clock.clone()).await?);
+        let (spread, standing) = (config.keys.upkeep.propagation, monitoring.standing.clone());
+        let opening =
+            Opening { documents: &documents, kek: &kek, clock: &clock, spread, standing: &standing };
         let Some(keys) = opening.opened(doors, bounds(config), stop).await? else { return Ok(None) };
         let heartbeat = Arc::new(Heartbeat::new(kek, clock.clone()));
         let parts = (documents, keys.clone(), heartbeat, catalogue);
-        let mut house = Self::over(config, parts, rights, clock).await?;
+        let mut house = Self::over(config, parts, (rights, standing), clock).await?;
         let (heartbeat, audit) = (house.heartbeat.clone(), house.audit.clone());
         house.keysets = Some((files, Around { keks, keys, heartbeat, audit }, config.keys.upkeep.reload));
         Ok(Some(house))
@@ -119,7 +114,7 @@ impl House {
             Arc<Heartbeat>,
             Arc<Catalogue>,
         ),
-        rights: Rights,
+        (rights, standing): (Rights, Arc<Standing>),
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let ledger = Arc::new(Ledger::new(documents, keys.clone(), clock.clone()));
@@ -185,6 +180,7 @@ impl House {
             callers,
             background,
             rights,
+            standing,
         })
     }
 
@@ -215,15 +211,7 @@ impl House {
             tasks.spawn(recorded(news, self.audit.clone(), background.clone()));
         }
         if let Some(callback) = self.callback {
-            let listener = TcpListener::bind(callback.listen).await.with_context(|| {
-                format!(
-                    "authorization.listen: {} cannot be bound; is another process there?",
-                    callback.listen
-                )
-            })?;
-            tracing::info!(address = %listener.local_addr()?, "listening for browsers");
-            let site = web::Site { admin: self.admin.clone(), public_url: callback.public_url };
-            tasks.spawn(web::serve(listener, site, shutdown.clone()));
+            tasks.spawn(browsers(callback, self.admin.clone(), shutdown.clone()).await?);
         }
         let access = self.rights.access.clone();
         self.rights.follow(&self.audit, &background).into_iter().for_each(|task| drop(tasks.spawn(task)));
@@ -237,7 +225,9 @@ impl House {
             catalogue: self.catalogue,
             access,
             authenticate: self.callers.authenticate,
+            readiness: self.standing.readiness(),
         };
+        self.standing.listening();
         let serving = grpc::serve(doors.open, services, self.limits, shutdown.clone().cancelled_owned());
         ready();
         let mut serving = std::pin::pin!(serving);
@@ -267,14 +257,17 @@ impl House {
     }
 }
 
-/// To providers.
-pub(super) fn way_out(config: &Config) -> anyhow::Result<Egress> {
-    let policy = match config.egress.addresses {
-        Addresses::Public => AddressPolicy::Public,
-        Addresses::Private => AddressPolicy::Private,
-        Addresses::Loopback => AddressPolicy::LoopbackOnly,
-    };
-    Ok(Egress::through(policy, config.egress.proxy.clone())?)
+/// Where people's browsers come; to be run until `shutdown`.
+async fn browsers(
+    callback: Callback,
+    admin: Arc<Admin>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let listener = TcpListener::bind(callback.listen).await.with_context(|| {
+        format!("authorization.listen: {} cannot be bound; is another process there?", callback.listen)
+    })?;
+    tracing::info!(address = %listener.local_addr()?, "listening for browsers");
+    Ok(web::serve(listener, web::Site { admin, public_url: callback.public_url }, shutdown))
 }
 
 /// Puts on record what became of new certificates.
@@ -328,62 +321,4 @@ pub(super) async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow:
 fn create_folder(folder: Option<&Path>) -> anyhow::Result<()> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))
-}
-
-/// Who this process is in the eyes of the others.
-fn replica(config: &Config) -> String {
-    config.replica.clone().unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim();
-        format!("{}-{}", if host.is_empty() { "bursar" } else { host }, process::id())
-    })
-}
-
-fn consent_rules(config: &Config) -> ConsentRules {
-    let given = &config.authorization;
-    ConsentRules {
-        public_url: given.callback.as_ref().map(|callback| callback.public_url.clone()),
-        redirect: match given.redirect {
-            config::RedirectUris::PerConnection => RedirectUris::PerConnection,
-            config::RedirectUris::Shared => RedirectUris::Shared,
-        },
-        redirect_uris: given.redirect_uris.clone(),
-        return_uris: given.return_uris.clone(),
-        open_for: given.open_for,
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    let given = &config.limits;
-    Limits {
-        rules: Rules {
-            calls: given.concurrent_requests,
-            calls_per_caller: given.concurrent_requests_per_caller,
-            waiting: given.waiting_requests,
-            waiting_per_caller: given.waiting_requests_per_caller,
-            waiting_per_tenant: given.waiting_requests_per_tenant,
-            streams_per_caller: given.streams_per_caller,
-            strangers: given.strangers_per_second,
-            rates: Rates {
-                serve: given.serve_per_second,
-                read: given.read_per_second,
-                write: given.write_per_second,
-                exchange: given.exchange_per_second,
-            },
-            burst: given.burst,
-        },
-        concurrent_requests_per_connection: config.limits.concurrent_requests_per_connection,
-        message_bytes: config.limits.message_bytes,
-        request_timeout: config.limits.request_timeout,
-        connection_age: config.limits.connection_age,
-        listening: bounds(config),
-    }
-}
-
-fn bounds(config: &Config) -> Bounds {
-    Bounds {
-        handshake: config.tls.as_ref().map_or(FIRST_BYTE, |tls| tls.handshake_timeout),
-        handshakes: config.limits.handshakes,
-        connections: config.limits.connections,
-    }
 }

@@ -8,6 +8,7 @@ use crate::{
         listening::{Bounds, Door},
         waiting,
     },
+    monitor::{Standing, readiness::RootKey},
     seal::Kek,
     store::Documents,
 };
@@ -25,6 +26,8 @@ pub(super) struct Opening<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     /// See [`Keyring::spread`].
     pub(super) spread: Duration,
+    /// Is told how far it is.
+    pub(super) standing: &'a Standing,
 }
 
 impl Opening<'_> {
@@ -72,9 +75,13 @@ impl Opening<'_> {
     /// `None`: the KEK cannot be used now, which is logged.
     async fn tried(&self) -> anyhow::Result<Option<Arc<Keyring>>> {
         match Keyring::open(self.documents.clone(), self.kek.clone(), self.clock.clone(), self.spread).await {
-            Ok(keys) => Ok(Some(Arc::new(keys))),
+            Ok(keys) => {
+                self.standing.root_key(RootKey::Unlocked);
+                Ok(Some(Arc::new(keys)))
+            }
             Err(KeyringError::Kek(error)) => {
                 tracing::warn!(%error, "this replica is not ready: the root key cannot be unlocked yet");
+                self.standing.root_key(RootKey::Waits(error.to_string()));
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -4,6 +4,7 @@ use super::{
     ServeMode, ServeOptions, callers,
     doors::{self, Doors},
     house::House,
+    monitoring::Monitoring,
     say, stopped,
 };
 use crate::{
@@ -49,9 +50,11 @@ pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     lock_memory(config.process.memory_lock)?;
     let stop = stopped()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let monitoring = Monitoring::open(&config, &clock, &stop).await?;
     let doors = Doors::open(&config, &clock, &stop).await?;
     let (address, socket) = (doors.address, doors.socket.clone());
-    let Some(house) = House::build(&config, clock, &doors.open, &stop).await? else { return Ok(()) };
+    let house = House::build(&config, clock, &doors.open, &monitoring, &stop).await?;
+    let Some(house) = house else { return Ok(()) };
     house
         .serve(doors, stop, || {
             let address = address.map(|address| address.to_string()).unwrap_or_default();

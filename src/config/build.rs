@@ -3,14 +3,14 @@
 
 use super::{
     Addresses, Authorization, BearerTokens, Callback, Config, ConfigError, Egress, Files, Keys, Limits, Log,
-    MemoryLock, Origin, Process, ProviderFile, RedirectUris, Refresh, Scheduling, Shutdown, Store, files,
-    gather::Settings, value::shown,
+    MemoryLock, Monitoring, Origin, Process, ProviderFile, RedirectUris, Refresh, Scheduling, Shutdown,
+    Store, files, gather::Settings, value::shown,
 };
 use crate::{
     domain::token::Secret,
     telemetry::{Filter, Format},
 };
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What is kept of the grace period for writing down what must not be lost, after the last call.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -30,6 +30,7 @@ impl Settings {
         let (listen, unix, tls) = self.listening(taken, files);
         let policy = self.policy((tls.as_ref(), unix.as_ref()), taken, files);
         self.deadlines();
+        let monitoring = self.monitoring();
         let audit = self.audit();
         let (Some(store), Some(keys), true) = (store, keys, self.mistakes.is_empty()) else {
             return Err(ConfigError { mistakes: self.mistakes });
@@ -74,6 +75,7 @@ impl Settings {
                     _ => MemoryLock::Try,
                 },
             },
+            monitoring,
             log: Log {
                 format: match self.choice("log.format").as_str() {
                     "pretty" => Format::Pretty,
@@ -105,6 +107,20 @@ impl Settings {
                 None
             }
         }
+    }
+
+    /// Another listener than those of calls and of browsers: it asks nobody who they are.
+    fn monitoring(&mut self) -> Monitoring {
+        let key = "monitoring.listen";
+        let listen: Option<SocketAddr> = self.optional(key);
+        for other in ["listen", "authorization.listen"] {
+            let theirs: Option<SocketAddr> = self.optional(other);
+            if listen.is_some_and(|address| address.port() != 0 && Some(address) == theirs) {
+                let mend = "give probes and metrics a port of their own";
+                self.object(key, format!("is the same address as `{other}`"), mend);
+            }
+        }
+        Monitoring { listen, outage: self.get("monitoring.outage") }
     }
 
     pub(super) fn words(&self, key: &str) -> Vec<String> {

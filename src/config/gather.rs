@@ -132,11 +132,18 @@ impl Settings {
         }
     }
 
-    pub(super) fn take_dev(&mut self, data_dir: PathBuf, listen: SocketAddr, callback: SocketAddr) {
+    pub(super) fn take_dev(
+        &mut self,
+        data_dir: PathBuf,
+        listen: SocketAddr,
+        callback: SocketAddr,
+        monitoring: SocketAddr,
+    ) {
         for (name, text) in [
             ("listen", listen.to_string().as_str()),
             ("authorization.listen", callback.to_string().as_str()),
             ("authorization.public_url", format!("http://{callback}").as_str()),
+            ("monitoring.listen", monitoring.to_string().as_str()),
             ("egress.addresses", "loopback"),
             ("process.memory_lock", "off"),
             ("log.format", "pretty"),

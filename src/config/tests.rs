@@ -264,17 +264,37 @@ fn every_bound_fits_the_type_it_is_kept_in() {
     }
 }
 
+fn beside() -> (SocketAddr, SocketAddr) {
+    ("[::1]:1".parse().unwrap(), "[::1]:2".parse().unwrap())
+}
+
+#[test]
+fn probes_have_an_address_of_their_own() {
+    let config = load("", &[]).unwrap();
+    assert_eq!(config.monitoring, Monitoring { listen: None, outage: Duration::from_secs(600) });
+    let config = load("[monitoring]\nlisten = \"0.0.0.0:9100\"\noutage = \"0s\"\n", &[]).unwrap();
+    let listen = Some("0.0.0.0:9100".parse().unwrap());
+    assert_eq!(config.monitoring, Monitoring { listen, outage: Duration::ZERO });
+    // Any free port is another one each time.
+    load("listen = \"127.0.0.1:0\"\n[monitoring]\nlisten = \"127.0.0.1:0\"\n", &[]).unwrap();
+    let callback = "[authorization]\nlisten = \"127.0.0.1:2\"\npublic_url = \"http://127.0.0.1:2\"\n";
+    for (text, other) in [("listen = \"127.0.0.1:2\"\n", "listen"), (callback, "authorization.listen")] {
+        let told = mistakes(load(&format!("{text}[monitoring]\nlisten = \"127.0.0.1:2\"\n"), &[]));
+        assert_eq!(told.len(), 1, "{told:?}");
+        let problem = format!(": is the same address as `{other}`\n    mend: give probes");
+        assert!(told[0].starts_with("monitoring.listen (") && told[0].contains(&problem), "{told:?}");
+    }
+}
+
 #[test]
 fn dev_listens_on_loopback_and_reaches_nothing_else() {
     let keyset = || Secret::new(CANARY);
-    let config =
-        Config::dev("/d".into(), "[::1]:0".parse().unwrap(), "[::1]:1".parse().unwrap(), keyset()).unwrap();
+    let config = Config::dev("/d".into(), "[::1]:0".parse().unwrap(), beside(), keyset()).unwrap();
     assert!(matches!(&config.store, Store::Embedded { file } if file == Path::new("/d/bursar.redb")));
     assert_eq!(config.egress.addresses, Addresses::Loopback);
     assert_eq!(config.log.format, telemetry::Format::Pretty);
     assert!(!format!("{config:?}").contains(CANARY));
-    let open = Config::dev("/d".into(), "0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap(), keyset())
-        .unwrap_err();
+    let open = Config::dev("/d".into(), "0.0.0.0:1".parse().unwrap(), beside(), keyset()).unwrap_err();
     assert_eq!(open.mistakes[0].key, "listen");
     assert!(
         open.to_string().starts_with("configuration has 1 mistake:\n  listen: `0.0.0.0:1` can"),

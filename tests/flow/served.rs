@@ -17,11 +17,12 @@ use bursar::{
         listening::{Bounds, Door},
     },
     limits::{Rates, Rules},
+    monitor::Readiness,
 };
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -75,6 +76,7 @@ impl Site {
             catalogue: rig.catalogue(),
             access: Arc::new(Access::default()),
             authenticate: Arc::new(ByConnection),
+            readiness: watch::Sender::new(Readiness::Ready).subscribe(),
         };
         let ended = stop.clone().cancelled_owned();
         let serving = async move {

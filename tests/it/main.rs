@@ -18,6 +18,7 @@ mod doctor;
 mod every_method;
 mod keys;
 mod matrix;
+mod monitoring;
 mod moving;
 mod oidc_provider;
 mod one_time_password;

@@ -7,6 +7,7 @@ pub(crate) mod foreign;
 pub(crate) mod issuer;
 pub(crate) mod person;
 pub(crate) mod pki;
+pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod scene;

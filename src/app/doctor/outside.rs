@@ -3,7 +3,7 @@
 
 use super::{AGENT_MAX, Deployment, ISSUER_MAX, PROVIDER_MAX, WhichProviders, within};
 use crate::{
-    app::{callers, doors, house},
+    app::{callers, doors, house, worded},
     bearer::KeySet,
     config::{Certificate, Disk, PemTrouble, Store, Tls},
     doctor::{
@@ -40,7 +40,7 @@ impl Deployment {
                 "mend them first",
             )];
         };
-        let way_out = match house::way_out(&self.config) {
+        let way_out = match worded::way_out(&self.config) {
             Ok(way_out) => way_out,
             Err(err) => {
                 let mend =

@@ -29,6 +29,7 @@ use bursar::{
         listening::{Bounds, Door},
     },
     limits::{Rates, Rules},
+    monitor::Readiness,
     provider::dpop::proof::Shown,
     store::Document,
 };
@@ -39,7 +40,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
@@ -562,6 +563,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
         catalogue: admin.catalogue.clone(),
         access: Arc::new(access),
         authenticate: Arc::new(authenticate),
+        readiness: watch::Sender::new(Readiness::Ready).subscribe(),
     }
 }
 

@@ -47,13 +47,23 @@ impl Broker {
         Self::start(arguments, data.with_extension("output")).await
     }
 
+    /// `bursar serve` that may not get ready for a while, or never: see [`ready`](Self::ready).
+    pub(crate) fn begin(config: &Path) -> Self {
+        let folder = config.with_file_name("output").join(config.file_stem().unwrap());
+        Self::spawned(vec!["serve".into(), "--config".into(), config.into()], folder)
+    }
+
     async fn start(arguments: Vec<OsString>, folder: PathBuf) -> Self {
+        let mut broker = Self::spawned(arguments, folder);
+        broker.ready().await;
+        broker
+    }
+
+    fn spawned(arguments: Vec<OsString>, folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
         let child = spawn(&arguments, &folder, 1);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut broker = Self { arguments, folder, starts: 1, child, address };
-        broker.ready().await;
-        broker
+        Self { arguments, folder, starts: 1, child, address }
     }
 
     /// Starts it again, with the same arguments, after it has ended.
@@ -110,7 +120,8 @@ impl Broker {
         processor_time(self.pid())
     }
 
-    async fn ready(&mut self) {
+    /// Waits until it serves.
+    pub(crate) async fn ready(&mut self) {
         let (said, logged) = (self.said_path(), self.folder.join(format!("{}.err", self.starts)));
         let child = &mut self.child;
         until("the broker is ready", READY_MAX, || {
