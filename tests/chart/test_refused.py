@@ -50,6 +50,7 @@ BY_MEANING = [
     ("trial", "policies.configMap", "rights", "policies.files and policies.configMap are both set"),
     ("cert-manager", "providers.configMap", "profiles", "providers.files and providers.configMap are both set"),
     ("external-secrets", "externalSecrets.storeRef.name", "", "externalSecrets.storeRef.name"),
+    ("trial", "tracing.caSecret", "x", "tracing.caSecret has no effect"),
     ("sentinel", "tls.secretName", "", "tls.secretName is empty"),
     ("cert-manager", "tls.certManager.issuerRef.name", "", "tls.certManager.issuerRef.name is empty"),
     ("spiffe", "tls.secretName", "x", "tls.secretName has no effect"),

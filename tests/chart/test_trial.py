@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 from mounting import Issuer, Mounts, authority, there_already
@@ -171,12 +172,19 @@ class started_broker:
         # Where things are on this machine; all else is as rendered.
         self.running = Running(
             [PROGRAM, "serve", "--config", str(config)],
-            BURSAR_REPLICA="bursar-0", BURSAR_LISTEN="127.0.0.1:0", BURSAR_STORE_REDIS_URL=f"redis://127.0.0.1:{redis_port}",
+            BURSAR_REPLICA="bursar-0", BURSAR_LISTEN="127.0.0.1:0", BURSAR_MONITORING_LISTEN="127.0.0.1:0",
+            BURSAR_STORE_REDIS_URL=f"redis://127.0.0.1:{redis_port}",
         )
+        self.probes = [probe["httpGet"]["path"] for container in pod["containers"] for name, probe in container.items()
+                       if name.endswith("Probe")]
 
     def __enter__(self):
         self.running.until_it_says(r"(?m)^ready$")
         port = self.running.until_it_says(r'"message":"serving","address":"127\.0\.0\.1:(\d+)"')[1]
+        asked = self.running.until_it_says(r'"message":"listening for probes","address":"(127\.0\.0\.1:\d+)"')[1]
+        for path in self.probes:
+            with urllib.request.urlopen(f"http://{asked}{path}", timeout=PATIENCE) as answer:
+                assert answer.status == 200, path
         return self.running, port
 
     def __exit__(self, *_):
