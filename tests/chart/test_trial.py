@@ -135,6 +135,7 @@ def test_helm_test_gets_the_first_token(tmp_path, redis_server):
                 with started_broker(documents, pod, redis_port, tmp_path) as (running, port):
                     run_the_test_pod(documents, cluster, port, tmp_path)
                     run_what_the_page_says(documents, port, tmp_path)
+                    running.is_healthy()
                     assert running.terminated() == 0, "".join(running.said)
     trail = list((tmp_path / "pod/var/lib/bursar/audit").glob("*/*.jsonl"))
     lines = [json.loads(line) for path in trail for line in path.read_text().splitlines()]
@@ -177,6 +178,19 @@ class started_broker:
         )
         self.probes = [probe["httpGet"]["path"] for container in pod["containers"] for name, probe in container.items()
                        if name.endswith("Probe")]
+
+        self.running.is_healthy = lambda: self.healthy(config, redis_port)
+
+    def healthy(self, config, redis_port):
+        """`bursar doctor`, as docs/install.md runs it in the pod."""
+        told = subprocess.run(
+            [PROGRAM, "doctor", "--config", config, "--output", "json"], capture_output=True, text=True, timeout=PATIENCE,
+            env=environment(
+                BURSAR_REPLICA="bursar-0", BURSAR_LISTEN="127.0.0.1:0", BURSAR_STORE_REDIS_URL=f"redis://127.0.0.1:{redis_port}"))
+        report = json.loads(told.stdout)
+        failed = [finding for finding in report["findings"] if finding["level"] == "fail"]
+        assert told.returncode == 0 and failed == [], failed
+        assert {finding["check"] for finding in report["findings"] if finding["level"] == "ok"} >= {"config", "kek", "store", "policies"}
 
     def __enter__(self):
         self.running.until_it_says(r"(?m)^ready$")
