@@ -2,6 +2,7 @@
 //! The only room that knows all others.
 
 mod callers;
+mod collector;
 mod dev;
 mod doctor;
 mod doors;

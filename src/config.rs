@@ -14,6 +14,7 @@ mod policy;
 mod redis;
 mod reference;
 mod schema;
+mod tracing;
 mod value;
 
 pub use self::redis::{Redis, RedisDurability, RedisPem, RedisTls, RedisTopology, RedisWait};
@@ -24,6 +25,7 @@ pub use listening::{BearerTokens, Bundles, Certificate, Clients, SocketAccess, T
 pub use pem::{Pem, PemFiles, PemTrouble};
 pub use policy::{Policy, PolicyFolder, PolicyText, PolicyTrouble, policy_files};
 pub use reference::reference;
+pub use tracing::Tracing;
 
 use crate::{domain::token::Secret, telemetry};
 use std::{
@@ -70,6 +72,8 @@ pub struct Config {
     pub process: Process,
     pub monitoring: Monitoring,
     pub log: Log,
+    /// `None`: there are no traces.
+    pub tracing: Option<Tracing>,
     pub shutdown: Shutdown,
 }
 

@@ -7,6 +7,7 @@ mod addresses;
 mod dates;
 mod presenting;
 mod resolving;
+mod told;
 
 pub use self::{addresses::is_private, dates::imf_fixdate, presenting::TlsIdentity};
 
@@ -144,7 +145,10 @@ impl Egress {
         outgoing: Outgoing,
         time: Duration,
     ) -> Result<Reply, Evidence> {
-        read(self.executed(destination, outgoing, time).await?).await
+        let span = told::begun(&outgoing.method, &outgoing.url);
+        let fate = span.around(async { read(self.executed(destination, outgoing, time).await?).await }).await;
+        told::ended(&span, &fate);
+        fate
     }
 
     async fn executed(

@@ -15,6 +15,7 @@ pub mod recording;
 pub mod tenants;
 pub mod to_proto;
 pub mod tokens;
+mod traced;
 pub mod waiting;
 
 use crate::{
@@ -35,6 +36,7 @@ use crate::{
     limits::{self, Rules},
     monitor::Readiness,
     provider::catalogue::Catalogue,
+    traces::Tracer,
 };
 use futures_util::stream::BoxStream;
 use gate::Gate;
@@ -64,6 +66,7 @@ pub struct Services {
     pub authenticate: Arc<dyn Authenticate>,
     /// What the health service tells.
     pub readiness: watch::Receiver<Readiness>,
+    pub tracer: Tracer,
 }
 
 /// Bounds of the server.
@@ -117,6 +120,7 @@ pub async fn serve(
         access,
         authenticate,
         readiness,
+        tracer,
     } = services;
     let telling = tell(health.clone(), readiness, stopping.clone());
     let recording = Recording { audit: broker.audit.clone(), clock: broker.clock.clone() };
@@ -137,7 +141,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADERS_MAX)
         // Whoever finds no room is refused at once: a queue of callers would only make all of them late.
-        .layer(Gate { authenticate, recording, limits: limits::Limits::new(limits.rules) })
+        .layer(Gate { authenticate, recording, limits: limits::Limits::new(limits.rules), tracer })
         .add_service(health_service)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())

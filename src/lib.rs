@@ -24,5 +24,6 @@ pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod watching;
 pub mod web;

@@ -28,10 +28,12 @@ mod revoking;
 mod rfc6749;
 #[cfg(test)]
 mod rig;
+mod traced;
 
 pub use dialects::Providers;
 pub use discovery::metadata::Endpoint;
 pub use identity::{ClientIdentity, Credential, Proof, Verdicts};
+pub use traced::Traced;
 
 use crate::{
     clock::Timestamp,

@@ -1,6 +1,7 @@
 //! What the process says about itself: log lines on the standard error stream, as JSON or for people.
 //! Events are a constant lower-case message and dotted fields. Never lets a library speak below INFO.
 
+mod located;
 mod pretty;
 
 use std::{io::IsTerminal, str::FromStr};
@@ -15,7 +16,8 @@ use tracing_subscriber::{
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One object a line: `timestamp` (RFC 3339, UTC), `level`, `message`, the fields, `target`.
+    /// One object a line: `timestamp` (RFC 3339, UTC), `level`, `message`, the fields, `target`; within a trace that is
+    /// recorded `trace_id` and `span_id`.
     Json,
     /// `22:11:48.123 I message key=value`, coloured on a terminal.
     Pretty,
@@ -77,7 +79,8 @@ where
     let layer = if ansi { layer } else { layer.with_ansi(false) };
     let layer = match format {
         Format::Json => {
-            layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+            let layer = layer.json().flatten_event(true).with_current_span(true).with_span_list(false);
+            layer.map_event_format(located::Line).boxed()
         }
         Format::Pretty => layer.event_format(pretty::Line(SystemTime)).boxed(),
     };

@@ -1,6 +1,7 @@
 //! What is written, and what never is.
 
 use super::*;
+use crate::traces::{self, names};
 use parking_lot::Mutex;
 use std::{io, sync::Arc};
 use tracing::{debug, error, info, trace, warn};
@@ -143,6 +144,51 @@ fn a_pretty_line_is_short_and_stays_one_line() {
     for (time, _) in lines {
         let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert_eq!(shape, "00:00:00.000 ");
+    }
+}
+
+/// Spans of traces are no spans of the log: nothing of theirs shows but where the line belongs.
+#[tokio::test]
+async fn a_line_says_where_in_a_recorded_trace_it_was_written() {
+    let (tracer, kept) = traces::tests::recording(1);
+    let (unrecorded, _) = traces::tests::recording(u32::MAX);
+    for format in [Format::Json, Format::Pretty] {
+        let shown = written(format, "error,bursar=info", || {
+            let say = async || {
+                info!(connection = "tenants/a/connections/b", "refreshed");
+                error!(target: "hyper", "spoke");
+            };
+            let refresh = tracer.begin(&names::REFRESH, None);
+            refresh.say(names::CONNECTION, "tenants/canary/connections/canary");
+            futures_util::FutureExt::now_or_never(refresh.around(say())).unwrap();
+            drop(refresh);
+            let not = unrecorded.begin(&names::REFRESH, None);
+            futures_util::FutureExt::now_or_never(not.around(say())).unwrap();
+            info!("outside");
+        });
+        let spans = kept.get_finished_spans().unwrap();
+        let at = &spans.last().unwrap().span_context;
+        let (trace, span) = (at.trace_id().to_string(), at.span_id().to_string());
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 5, "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+        for line in &lines[..2] {
+            match format {
+                Format::Json => {
+                    let line: serde_json::Map<String, serde_json::Value> =
+                        serde_json::from_str(line).unwrap();
+                    assert_eq!(
+                        (&line["trace_id"], &line["span_id"]),
+                        (&trace.clone().into(), &span.clone().into())
+                    );
+                    assert_eq!(line.len(), 6 + usize::from(line.contains_key("connection")));
+                }
+                Format::Pretty => {
+                    assert!(line.ends_with(&format!(" trace_id={trace} span_id={span}")), "{line}");
+                }
+            }
+        }
+        assert!(lines[2..].iter().all(|line| !line.contains("trace_id")), "{shown}");
     }
 }
 

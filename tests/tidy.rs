@@ -19,7 +19,9 @@ use std::{
 const IMPORTS: &[(&str, &[&str])] = &[
     // Leaves.
     ("clock", &[]),
-    ("telemetry", &[]),
+    // Nobody has to be told of by it: it is asked where in a trace a thread is, and what is done is told to it.
+    ("traces", &["clock::Timestamp"]),
+    ("telemetry", &["traces"]),
     ("process", &[]),
     ("watching", &[]),
     ("http1", &[]),
@@ -39,12 +41,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // The store never sees what is sealed, nor what seals. No claim, no exchange.
     ("store", &["clock", "domain"]),
     // Whoever is talked to: no provider, no profile, plain data only.
-    ("egress", &["clock::Timestamp", "domain"]),
-    ("provider", &["clock", "domain", "egress", "store::claim"]),
+    ("egress", &["clock::Timestamp", "domain", "traces"]),
+    ("provider", &["clock", "domain", "egress", "store::claim", "traces"]),
     // Key services: each a `seal::Kek`. It never sees what root keys protect.
     ("kek", &["domain", "egress", "seal"]),
     // The one room that knows the whole story.
-    ("broker", &["access", "audit", "clock", "domain", "limits", "provider", "seal", "store"]),
+    ("broker", &["access", "audit", "clock", "domain", "limits", "provider", "seal", "store", "traces"]),
     // Wire types stop here. Of what lies below the broker only the errors show, to become a status.
     (
         "grpc",
@@ -69,6 +71,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store::ledger::Loaded",
             // Connections come in here, and leave as peers.
             "tls",
+            "traces",
         ],
     ),
     // Looks on where rooms meet, by the traits that they meet by.
@@ -107,6 +110,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "tls",
+            "traces",
             "watching",
             "web",
         ],
@@ -145,13 +149,17 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hashbrown", &["audit/counted"]),
     ("http_body_util", &["grpc/gate", "http1"]),
     ("hyper", &["http1"]),
-    ("hyper_util", &["cli/connect", "http1"]),
+    ("hyper_util", &["cli/connect", "http1", "traces/export"]),
     ("cedar_policy", &["access/policies"]),
     ("csv", &["cli/import"]),
     ("jsonwebtoken", &["bearer/key_set"]),
     ("miette", &["access/policies"]),
     ("indicatif", &["cli/progress"]),
     ("oauth2", &["provider/authorization"]),
+    ("opentelemetry", &["traces"]),
+    ("opentelemetry_otlp", &["traces/export"]),
+    ("opentelemetry_sdk", &["traces"]),
+    ("opentelemetry_semantic_conventions", &["traces"]),
     ("prost", &["broker/keys", "cli/message", "store/codec"]),
     ("qrcode", &["cli/authorize/qr"]),
     ("rcgen", &["provider/certificates"]),
@@ -162,6 +170,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     (
         "rustls",
         &[
+            "app/collector",
             "app/redis",
             "cli/connect",
             "egress",
@@ -170,12 +179,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "provider/keys",
             "store/redis",
             "tls",
+            "traces/export",
         ],
     ),
     ("secrecy", &["domain/token"]),
     ("spiffe", &["tls/workload"]),
-    ("tokio_rustls", &["cli/connect", "grpc/listening", "store/redis/dialing", "tls"]),
-    ("tonic", &["api", "cli/", "grpc", "kek/kms_plugin", "store/record"]),
+    ("tokio_rustls", &["cli/connect", "grpc/listening", "store/redis/dialing", "tls", "traces/export"]),
+    ("tonic", &["api", "cli/", "grpc", "kek/kms_plugin", "store/record", "traces/export"]),
     ("x509_parser", &["egress", "provider/certificates", "tls"]),
 ];
 

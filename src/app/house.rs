@@ -2,6 +2,7 @@
 
 use super::{
     callers::Callers,
+    collector,
     doors::Doors,
     keks::{Chosen, keks},
     keyset::{Around, KeysetFile},
@@ -33,10 +34,12 @@ use crate::{
     config::{Callback, Config, Store},
     grpc::{self, Limits, Services, listening::Door},
     monitor::Standing,
-    provider::{Provider, Providers, catalogue::Catalogue, dpop::proof::Shown},
+    provider::{Provider, Providers, Traced, catalogue::Catalogue, dpop::proof::Shown},
     seal::{self, Kek},
     store::{Documents, embedded::Embedded, ledger::Ledger, redis::RedisStore},
-    tls, web,
+    tls,
+    traces::Tracer,
+    web,
 };
 use anyhow::{Context, anyhow};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -69,6 +72,7 @@ pub struct House {
     background: CancellationToken,
     rights: Rights,
     standing: Arc<Standing>,
+    tracer: Tracer,
 }
 
 impl House {
@@ -122,7 +126,8 @@ impl House {
         let background = CancellationToken::new();
         let callers = Callers::of(config, clock.clone(), audit.clone(), &background).await?;
         let (warm, bells) = (Arc::new(WarmCopies::default()), Arc::new(Bells::default()));
-        let provider: Arc<dyn Provider> = Arc::new(Providers::new(way_out(config)?, clock.clone()));
+        let provider = provider(config, clock.clone())?;
+        let tracer = collector::tracer(config, replica(config))?;
         let refresher = Refresher::new(Parts {
             ledger: ledger.clone(),
             keys: keys.clone(),
@@ -138,6 +143,7 @@ impl House {
             stopping: CancellationToken::new(),
             replica: replica(config),
             lease_extra: config.refresh.lease_extra,
+            tracer: tracer.clone(),
         });
         let scheduler = scheduler(config, &ledger, &refresher);
         let custodian = Arc::new(custodian(config, &ledger, &keys, &audit, replica(config)));
@@ -181,6 +187,7 @@ impl House {
             background,
             rights,
             standing,
+            tracer,
         })
     }
 
@@ -226,6 +233,7 @@ impl House {
             access,
             authenticate: self.callers.authenticate,
             readiness: self.standing.readiness(),
+            tracer: self.tracer.clone(),
         };
         self.standing.listening();
         let serving = grpc::serve(doors.open, services, self.limits, shutdown.clone().cancelled_owned());
@@ -251,7 +259,7 @@ impl House {
         background.cancel();
         tasks.wait().await;
         self.callers.tasks.wait().await;
-        self.audit.close().await;
+        tokio::join!(self.audit.close(), self.tracer.close(deadline));
         tracing::info!("stopped");
         served.context("the server ended")
     }
@@ -268,6 +276,10 @@ async fn browsers(
     })?;
     tracing::info!(address = %listener.local_addr()?, "listening for browsers");
     Ok(web::serve(listener, web::Site { admin, public_url: callback.public_url }, shutdown))
+}
+
+fn provider(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Provider>> {
+    Ok(Arc::new(Traced(Providers::new(way_out(config)?, clock))))
 }
 
 /// Puts on record what became of new certificates.

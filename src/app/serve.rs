@@ -1,7 +1,7 @@
 //! `bursar serve`: the broker by its configuration, until it is told to stop.
 
 use super::{
-    ServeMode, ServeOptions, callers,
+    ServeMode, ServeOptions, callers, collector,
     doors::{self, Doors},
     house::House,
     monitoring::Monitoring,
@@ -42,6 +42,7 @@ pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         super::house::catalogue(&config)?;
         doors::check(&config)?;
         callers::check(&config)?;
+        collector::check(&config)?;
         super::policies::rights(&config)?;
         say("configuration is valid: files and values; the store and the providers were not asked");
         return Ok(());

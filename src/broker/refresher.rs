@@ -1,15 +1,18 @@
 //! One exchange per connection: claim, exchange, commit, in a task of its own that is finished even if nobody
 //! waits for it. Decides nothing about tokens: transitions do.
 
+mod claiming;
 mod consenting;
 mod exchange;
 mod failing;
 mod landing;
 mod renewing;
 mod states;
+mod traced;
 
 pub use consenting::OneTime;
 use landing::Landing;
+use traced::landed;
 
 use super::{
     bells::Bells,
@@ -20,14 +23,14 @@ use super::{
 };
 use crate::{
     audit::Audit,
+    clock::Timestamp,
     domain::{
         attempt::{Ask, Seen},
         client::Client,
-        connection::{Attempt, Connection, LastFailure, State},
+        connection::{Connection, LastFailure, State},
         failure::Failure,
         lifecycle::Moment,
         names::{ClientName, ConnectionName, ProviderName},
-        profile::Profile,
     },
     provider::{ClientIdentity, Grant, Provider, catalogue::Catalogue},
     seal::SealError,
@@ -35,6 +38,7 @@ use crate::{
         StoreError,
         ledger::{Claimed, Ledger, Loaded},
     },
+    traces::{self, Mark, Tracer},
 };
 use futures_util::{
     FutureExt,
@@ -43,7 +47,6 @@ use futures_util::{
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 /// How often a flight asks again for the claim, after waiting for others or losing a race.
 const TURNS_MAX: u32 = 8;
@@ -76,6 +79,7 @@ pub struct Parts {
     pub replica: String,
     /// How much longer than the exchange's own deadline a lease lasts.
     pub lease_extra: Duration,
+    pub tracer: Tracer,
 }
 
 /// The exchanges under way in this process.
@@ -86,6 +90,8 @@ pub type Board = Mutex<HashMap<ConnectionName, Flight>>;
 pub struct Flight {
     ask: Ask,
     outcome: Shared<BoxFuture<'static, Outcome>>,
+    /// Where traces tell of it.
+    mark: Option<Mark>,
 }
 
 pub type Outcome = Result<Arc<Loaded<Connection>>, RefreshError>;
@@ -98,7 +104,7 @@ pub enum RefreshError {
     Failed(Failure),
     /// The provider is being left alone until then (store's clock), after this failure.
     #[error("provider is being left alone after a failure")]
-    Held { at: Moment, until: crate::clock::Timestamp, failure: Option<LastFailure> },
+    Held { at: Moment, until: Timestamp, failure: Option<LastFailure> },
     #[error("connection is {0}")]
     Ended(State),
     /// Another replica held the attempt longer than a lease.
@@ -156,14 +162,20 @@ impl Refresher {
 
     /// Makes sure a refresh is under way, and does not wait for it.
     pub fn start(&self, name: &ConnectionName, seen: Seen, ask: Ask) {
-        drop(self.flight(name, seen, ask));
+        drop(self.flight(name, seen, ask, None));
+    }
+
+    /// The same for what has been due since then, by our clock.
+    pub fn start_due(&self, name: &ConnectionName, seen: Seen, due: Timestamp) {
+        drop(self.flight(name, seen, Ask::Scheduler, Some(due)));
     }
 
     /// Waits for the refresh under way, starting one if there is none. What becomes of somebody's consent is no answer
     /// to that: it is waited for, and then the connection is looked at again.
     pub async fn refreshed(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Outcome {
         loop {
-            let flight = self.flight(name, seen, ask);
+            let flight = self.flight(name, seen, ask, None);
+            traces::joined(flight.mark.as_ref());
             if !flight.ask.is_consent() {
                 break flight.outcome;
             }
@@ -181,7 +193,7 @@ impl Refresher {
                     other.clone()
                 } else {
                     let brought = Some(OneTime::plain(grant));
-                    break self.take_off(&mut board, name, seen, Ask::Bootstrap, brought);
+                    break self.take_off(&mut board, name, (seen, Ask::Bootstrap, None), brought);
                 }
             };
             drop(other.outcome.await);
@@ -195,7 +207,7 @@ impl Refresher {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, RefreshError> {
-        self.parts.tasks.spawn(work).await.map_err(|_| RefreshError::Lost)
+        self.parts.tasks.spawn(traces::carried(work)).await.map_err(|_| RefreshError::Lost)
     }
 
     /// Waits until no exchange is under way, and starts none.
@@ -226,11 +238,11 @@ impl Refresher {
 
     /// The exchange runs in its own task: a caller that hangs up must not take the only copy of a new refresh
     /// token with it.
-    fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Flight {
+    fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask, due: Option<Timestamp>) -> Flight {
         let mut board = self.parts.board.lock();
         match board.get(name) {
             Some(flight) => flight.clone(),
-            None => self.take_off(&mut board, name, seen, ask, None),
+            None => self.take_off(&mut board, name, (seen, ask, due), None),
         }
     }
 
@@ -238,17 +250,19 @@ impl Refresher {
         &self,
         board: &mut HashMap<ConnectionName, Flight>,
         name: &ConnectionName,
-        seen: Seen,
-        ask: Ask,
+        (seen, ask, due): (Seen, Ask, Option<Timestamp>),
         grant: Option<OneTime>,
     ) -> Flight {
         let landing = Landing { parts: self.parts.clone(), name: name.clone() };
-        let task = self
-            .parts
-            .tasks
-            .spawn(async move { landing.parts.watched(&landing.name, seen, ask, grant).await });
+        let span = self.parts.flying(name, ask, due);
+        let mark = span.mark();
+        let task = self.parts.tasks.spawn(async move {
+            let flown = span.around(landing.parts.watched(&landing.name, seen, ask, grant)).await;
+            landed(&span, &flown);
+            flown
+        });
         let outcome = async move { task.await.unwrap_or(Err(RefreshError::Lost)) }.boxed().shared();
-        let flight = Flight { ask, outcome };
+        let flight = Flight { ask, outcome, mark };
         board.insert(name.clone(), flight.clone());
         flight
     }
@@ -302,8 +316,7 @@ impl Parts {
             if self.stopping.is_cancelled() {
                 return Err(RefreshError::Stopping);
             }
-            let open = |now| self.attempt(&prepared.profile, seen, ask, now);
-            match self.ledger.claim(name, seen, ask, &prepared.profile, open).await? {
+            match self.claim(name, seen, ask, &prepared.profile).await? {
                 Claimed::Yours(claim) => {
                     return self.exchange(*claim, prepared, ask, grant.take()).await;
                 }
@@ -356,28 +369,12 @@ impl Parts {
             .map(|until| Err(RefreshError::Held { at: now, until, failure: record.last_failure.clone() })))
     }
 
-    async fn held(&self, name: &ConnectionName, until: crate::clock::Timestamp) -> RefreshError {
+    async fn held(&self, name: &ConnectionName, until: Timestamp) -> RefreshError {
         let failure = match self.ledger.read::<Connection>(name).await {
             Ok(found) => found.and_then(|loaded| loaded.record.last_failure),
             Err(err) => return err.into(),
         };
         RefreshError::Held { at: self.ledger.now(), until, failure }
-    }
-
-    fn attempt(&self, profile: &Profile, seen: Seen, ask: Ask, now: Moment) -> Attempt {
-        Attempt {
-            id: Uuid::new_v4(),
-            replica: self.replica.clone(),
-            generation: seen.generation,
-            started_at: now.here,
-            lease_until: now
-                .store
-                .plus(profile.asking_time() + profile.exchange_deadline() + self.lease_extra),
-            authorization: match ask {
-                Ask::Authorization(id) => Some(id),
-                Ask::Scheduler | Ask::Caller | Ask::Operator | Ask::Revocation | Ask::Bootstrap => None,
-            },
-        }
     }
 
     fn kept(&self, watch: Watch, loaded: Loaded<Connection>) -> Arc<Loaded<Connection>> {

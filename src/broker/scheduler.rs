@@ -3,7 +3,7 @@
 
 use super::refresher::Refresher;
 use crate::{
-    domain::{attempt::Ask, authorization::Chore, connection::Connection, names::ConnectionName},
+    domain::{authorization::Chore, connection::Connection, names::ConnectionName},
     store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
 use futures_util::stream::{self, TryStreamExt};
@@ -99,8 +99,9 @@ impl Scheduler {
                     Chore::Close => self.close(&name).await?,
                     Chore::Nothing => {}
                 }
-                if loaded.record.due.is_some_and(|due| due <= now.store) {
-                    self.refresher.start(&name, loaded.record.seen(), Ask::Scheduler);
+                if let Some(due) = loaded.record.due.filter(|due| *due <= now.store) {
+                    let since = now.here.minus(due.until(now.store));
+                    self.refresher.start_due(&name, loaded.record.seen(), since);
                 }
             }
             Ok(None) => {}

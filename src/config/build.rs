@@ -32,6 +32,7 @@ impl Settings {
         self.deadlines();
         let monitoring = self.monitoring();
         let audit = self.audit();
+        let tracing = self.tracing(files);
         let (Some(store), Some(keys), true) = (store, keys, self.mistakes.is_empty()) else {
             return Err(ConfigError { mistakes: self.mistakes });
         };
@@ -83,6 +84,7 @@ impl Settings {
                 },
                 filter: *self.get::<Box<Filter>>("log.level"),
             },
+            tracing,
             shutdown: Shutdown { grace: self.get("shutdown.grace") },
         })
     }

@@ -5,6 +5,7 @@ mod keks;
 mod listening;
 mod mistakes;
 mod redis;
+mod tracing;
 
 use super::{files::Mounted, schema::SCHEMA, value::Kind, *};
 use std::{collections::BTreeMap, io};

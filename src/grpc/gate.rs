@@ -7,11 +7,13 @@ use super::{
     listening::Joined,
     problem::Problem,
     recording::{Note, Recording},
+    traced,
 };
 use crate::{
     access::{AuditClass, Authenticate, Caller, Rate, Rpc, Unauthenticated, rpcs},
     api::ErrorReason,
     limits::{Bound, Entered, Full, Limits, Seat, Stream},
+    traces::Tracer,
 };
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use http_body_util::BodyExt as _;
@@ -43,6 +45,7 @@ pub struct Gate {
     pub authenticate: Arc<dyn Authenticate>,
     pub recording: Recording,
     pub limits: Arc<Limits>,
+    pub tracer: Tracer,
 }
 
 impl<S> Layer<S> for Gate {
@@ -223,7 +226,9 @@ where
                     Ok(held_open(with_version(answer), seat.stream()))
                 }
                 Ok(Recognised::Known { caller, rpc, note, seat }) => {
-                    let answer = with_reason(ready.call(request).await?);
+                    let span = gate.tracer.call(rpc.path, request.headers());
+                    let answer = with_reason(span.around(ready.call(request)).await?);
+                    traced::told(&span, &note, answer.headers());
                     let what = (rpc.action, rpc.audit);
                     match gate.recording.ended(&caller, what, &note, answer.headers()).await {
                         Ok(()) => Ok(held_open(with_version(answer), seat.stream())),

@@ -47,6 +47,12 @@ impl Note {
     pub fn allowed(&self, target: &impl Display) {
         self.0.lock().target.get_or_insert_with(|| Name::of(target));
     }
+
+    /// What the call is about, as far as that is known.
+    pub fn target(&self) -> Option<Name> {
+        let found = self.0.lock();
+        found.target.clone().or_else(|| found.denied.as_ref().map(|(_, target)| target.clone()))
+    }
 }
 
 impl Recording {

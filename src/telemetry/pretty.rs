@@ -1,6 +1,7 @@
 //! One short line for people: time of day, letter of the level, message, fields. Whatever a field holds,
 //! it stays one line and cannot steer the terminal.
 
+use crate::traces;
 use std::fmt::{self, Write as _};
 use tracing::{
     Event, Level, Subscriber,
@@ -49,6 +50,9 @@ where
                 out.write_char(' ')?;
                 tame(&mut out, fields)?;
             }
+        }
+        if let Some(at) = traces::ids() {
+            write!(out, " trace_id={} span_id={}", at.trace, at.span)?;
         }
         writeln!(out)
     }

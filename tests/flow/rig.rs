@@ -37,6 +37,7 @@ use bursar::{
     provider::{Provider, catalogue::Catalogue, dpop::proof::Shown},
     seal::{FileKeyset, Place},
     store::{Change, Documents, Expect, Room, Then, embedded::Embedded, ledger::Ledger, records::Record},
+    traces::Tracer,
 };
 use parking_lot::Mutex;
 use std::{
@@ -311,6 +312,7 @@ impl Replica {
             stopping: CancellationToken::new(),
             replica: name.to_owned(),
             lease_extra: secs(15),
+            tracer: Tracer::default(),
         });
         let rules = Rules { records_per_second: 100, undo_window: UNDO };
         let custodian = Custodian::new(ledger.clone(), keys.clone(), trail.clone(), name.to_owned(), rules);

@@ -18,6 +18,7 @@ use bursar::{
     },
     limits::{Rates, Rules},
     monitor::Readiness,
+    traces::Tracer,
 };
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -77,6 +78,7 @@ impl Site {
             access: Arc::new(Access::default()),
             authenticate: Arc::new(ByConnection),
             readiness: watch::Sender::new(Readiness::Ready).subscribe(),
+            tracer: Tracer::default(),
         };
         let ended = stop.clone().cancelled_owned();
         let serving = async move {

@@ -1,11 +1,12 @@
 //! Secrets stay where they belong: with everything logged that can be, and everything going wrong that can, none is
-//! found in a log, an error, a process's arguments and environment, or the store.
+//! found in a log, an error, a trace, a process's arguments and environment, or the store.
 
 mod commands;
 mod search;
 
 use crate::support::{
     api::{Api, CLIENT, TENANT, name, reason},
+    collector::Collector,
     process::{self, Broker},
     redis::{Server, Settings as RedisSettings},
     scene::{Held, Place, Scene, Settings},
@@ -23,13 +24,15 @@ use bursar::{
     },
 };
 use search::Search;
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use tonic::Status;
 
 const APP_SECRET: &str = "canary/app+secret=%7e&1";
 const NEXT_SECRET: &str = "canary/next+secret=%7e&2";
 const WRONG_SECRET: &str = "canary/wrong+secret=%7e&3";
 const REDIS_PASSWORD: &str = "canary-redis-password-51";
+/// How long the broker may take to end: longer than its grace period.
+const END_MAX: Duration = Duration::from_secs(60);
 /// Where everybody may read it.
 const PLANTED: &str = "canary/planted+word=%7e&5";
 /// Given where something else is asked for.
@@ -44,10 +47,13 @@ async fn no_secret_is_spilled_with_redis() {
         ..RedisSettings::default()
     })
     .await;
-    let mut broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
+    let collector = Collector::start().await;
+    let config = scene.config_with("one", &Place::Redis(&redis), &collector.lines());
+    let mut broker = Broker::serve(&config).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
     examine(&scene, &broker, &mut spilled).await;
+    spilled.keep_spans(&collector, &mut broker).await;
     for key in redis.command::<Vec<String>>(&["KEYS", "*"]).await {
         let value: Vec<u8> = redis.command(&["DUMP", &key]).await;
         spilled.keep(format!("redis {key}"), [key.as_bytes(), &value].concat());
@@ -62,10 +68,12 @@ async fn no_secret_is_spilled_with_redis() {
 #[tokio::test]
 async fn no_secret_is_spilled_with_the_embedded_store() {
     let scene = scene().await;
-    let mut broker = Broker::serve(&scene.config("one", &Place::Embedded)).await;
+    let collector = Collector::start().await;
+    let config = scene.config_with("one", &Place::Embedded, &collector.lines());
+    let mut broker = Broker::serve(&config).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
-    broker.kill_9();
+    spilled.keep_spans(&collector, &mut broker).await;
     let files = spilled.keep_folder(&scene.path("data"), &[]);
     assert!(files >= 1, "{files} files of the store");
     spilled.sees(&scene, &[&scene.path("data").display().to_string()]);
@@ -100,6 +108,19 @@ impl Spilled {
     fn keep_status(&mut self, what: &str, status: &Status) {
         self.keep(format!("error of {what}"), format!("{status:?} {status}"));
         self.keep(format!("details of {what}"), status.details());
+    }
+
+    /// All that was told to a collector, the last of it at the end of the process.
+    async fn keep_spans(&mut self, collector: &Collector, broker: &mut Broker) {
+        broker.terminate();
+        let ended = broker.ended(END_MAX).await;
+        assert!(ended.success(), "{ended}");
+        let names: BTreeSet<_> = collector.spans().into_iter().map(|(_, span)| span.name).collect();
+        // Of a life in which much went wrong: refreshes, what was asked of the provider, what came of it.
+        for name in ["refresh", "exchange", "POST", "commit", "set_back"] {
+            assert!(names.contains(name), "{names:?}");
+        }
+        self.keep("spans", collector.bytes());
     }
 
     /// Every file below the folder but those named; how many.
@@ -139,6 +160,7 @@ impl Spilled {
         seen(&scene.path("output").display().to_string(), &name("c0"));
         seen("error of Status", &name("c0"));
         seen("details of Status", &name("c0"));
+        seen("spans", &name("c0"));
         seen("cmdline of the broker", &scene.path("one.toml").display().to_string());
     }
 

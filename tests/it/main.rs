@@ -33,5 +33,6 @@ mod simulators;
 mod store_conformance;
 mod support;
 mod survival;
+mod traces;
 mod two_replicas;
 mod who_calls;

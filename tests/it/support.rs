@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod browser;
+pub(crate) mod collector;
 pub(crate) mod driven;
 pub(crate) mod foreign;
 pub(crate) mod issuer;

@@ -77,7 +77,7 @@ impl Refresher {
                     other.clone()
                 } else {
                     let ask = Ask::Authorization(id);
-                    break self.take_off(&mut board, name, seen, ask, brought.take());
+                    break self.take_off(&mut board, name, (seen, ask, None), brought.take());
                 }
             };
             drop(other.outcome.await);
@@ -89,7 +89,7 @@ impl Refresher {
     /// Asks for a device code in the background, unless somebody is at the connection already.
     pub fn poll(&self, name: &ConnectionName, id: Uuid) {
         let seen = Seen { family: Uuid::nil(), generation: 0 };
-        drop(self.flight(name, seen, Ask::Authorization(id)));
+        drop(self.flight(name, seen, Ask::Authorization(id), None));
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Prepared {
 impl Parts {
     /// A client that is gone, and a server whose endpoints are not known, are set aside in the record. What only this
     /// replica lacks is not: others may have it.
-    pub(super) async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
+    pub(super) async fn made_ready(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
         let (connection, seen) = (&loaded.record, loaded.record.seen());
         let prepared = self.load(connection, ask).await;
@@ -235,7 +235,12 @@ impl Parts {
     }
 
     /// Tries until the store takes the answer: giving up would lose a refresh token. The place for escrow.
-    pub(super) async fn commit(&self, claim: &Claim, prepared: &Prepared, mut renewal: Renewal) -> Committed {
+    pub(super) async fn made_present(
+        &self,
+        claim: &Claim,
+        prepared: &Prepared,
+        mut renewal: Renewal,
+    ) -> Committed {
         let mut pause = COMMIT_PAUSE;
         for turn in 0.. {
             let sealed = self.sealed_for_now(claim, prepared, &renewal).await;

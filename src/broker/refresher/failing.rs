@@ -28,7 +28,7 @@ const HOLD_MAX: Duration = Duration::from_mins(15);
 
 impl Parts {
     /// Closes the attempt without a token, and says what the failure was taken for.
-    pub(super) async fn give_up(
+    pub(super) async fn written_down(
         &self,
         claim: &Claim,
         prepared: &Prepared,

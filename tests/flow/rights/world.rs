@@ -32,6 +32,7 @@ use bursar::{
     monitor::Readiness,
     provider::dpop::proof::Shown,
     store::Document,
+    traces::Tracer,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -564,6 +565,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
         access: Arc::new(access),
         authenticate: Arc::new(authenticate),
         readiness: watch::Sender::new(Readiness::Ready).subscribe(),
+        tracer: Tracer::default(),
     }
 }
 

