@@ -13,9 +13,9 @@ use super::{
     session::{Listed, Rest, Session},
 };
 use crate::{
-    api::{self, CheckProviderRequest, finding::Level},
+    api::{self, CheckProviderRequest},
     app::{Deployment, Listens, WhichProviders},
-    doctor::{Counts, Finding, Strictness, broker},
+    doctor::{Check, Counts, Finding, Level, Strictness, broker},
     domain::names::{ClientName, ProviderName},
 };
 use clap::{Args, Subcommand};
@@ -68,14 +68,20 @@ impl DoctorArgs {
         let providers = if all_providers { WhichProviders::All } else { WhichProviders::InUse };
         let findings = match Deployment::read(config.as_deref()) {
             Ok(deployment) => {
+                let at = at(api, deployment.listens());
                 let (mut findings, of_broker) =
-                    tokio::join!(deployment.examined(providers), running(api, deployment.listens()));
-                findings.extend(of_broker?);
+                    tokio::join!(deployment.examined(providers), running(at.as_ref()));
+                let of_broker = of_broker?;
+                let serves = of_broker.iter().any(|one| (one.check, one.level) == (Check::Broker, Level::Ok));
+                if let (Ok((api, _)), true) = (&at, serves) {
+                    heard(api, console, &mut findings).await;
+                }
+                findings.extend(of_broker);
                 findings
             }
             Err(mut findings) => {
-                findings
-                    .extend(running(api, Listens::Unknown("the configuration was not understood")).await?);
+                let at = at(api, Listens::Unknown("the configuration was not understood"));
+                findings.extend(running(at.as_ref()).await?);
                 findings
             }
         };
@@ -89,15 +95,31 @@ impl DoctorArgs {
     }
 }
 
-/// The broker that runs: the one that is named, or the one that the configuration would start.
-async fn running(api: &ApiArgs, listens: Listens) -> Result<Vec<Finding>, Failure> {
-    match (&api.endpoint, listens) {
-        (Some(_), _) => running::asked(api.clone(), broker::Endpoint::Named).await,
-        (None, Listens::At(endpoint)) => {
-            let api = ApiArgs { endpoint: Some(endpoint), ..api.clone() };
-            running::asked(api, broker::Endpoint::Configured).await
-        }
-        (None, Listens::Unknown(why)) => Ok(vec![broker::nowhere(why)]),
+/// Where to ask the broker that runs: the one that is named, or the one that the configuration would start; or why that is
+/// not known.
+fn at(api: &ApiArgs, listens: Listens) -> Result<(ApiArgs, broker::Endpoint), &'static str> {
+    let (endpoint, of) = match (&api.endpoint, listens) {
+        (Some(endpoint), _) => (endpoint.clone(), broker::Endpoint::Named),
+        (None, Listens::At(endpoint)) => (endpoint, broker::Endpoint::Configured),
+        (None, Listens::Unknown(why)) => return Err(why),
+    };
+    let timeout = api.timeout.min(running::ANSWER_MAX);
+    Ok((ApiArgs { endpoint: Some(endpoint), timeout, ..api.clone() }, of))
+}
+
+async fn running(at: Result<&(ApiArgs, broker::Endpoint), &&'static str>) -> Result<Vec<Finding>, Failure> {
+    match at {
+        Ok((api, of)) => running::asked(api, *of).await,
+        Err(why) => Ok(vec![broker::nowhere(why)]),
+    }
+}
+
+/// Where the store could not be looked at, the broker knows of the connections. What it does not tell stays skipped.
+async fn heard(api: &ApiArgs, console: &Console, findings: &mut Vec<Finding>) {
+    let skipped = |one: &Finding| (one.check, one.level) == (Check::Connections, Level::Skipped);
+    let Some(place) = findings.iter().position(skipped) else { return };
+    if let Ok(heard) = running::connections(api, &(console.now)()).await {
+        findings.splice(place..=place, heard);
     }
 }
 
@@ -110,7 +132,8 @@ impl DoctorCommand {
             client: client.map(|client| client.to_string()).unwrap_or_default(),
         };
         let answer = session.wait(session.providers().check_provider(request)).await?;
-        let failing = answer.findings.iter().filter(|found| found.level() == Level::Fail).count();
+        let failing =
+            answer.findings.iter().filter(|found| found.level() == api::finding::Level::Fail).count();
         console.listed(&Listed { items: answer.findings, rest: Rest::Nothing }, api.output)?;
         match failing {
             0 => Ok(()),

@@ -12,10 +12,12 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
+/// Most connections of one kind that a broker is asked for.
+pub const HEARD_MAX: usize = 100;
 /// Most names that are told of each kind.
 const TOLD_MAX: usize = 5;
 /// A refresh token that ends sooner needs a person soon.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+pub const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// Why a connection needs somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,10 +149,7 @@ impl Tally {
             found.push(Check::Connections.ok("connections", text));
         }
         for (need, (count, names)) in &self.needs {
-            let text = format!("{count} of the {first}{} {}", self.connections, need.text());
-            found.push(Check::Connections.warn("connections", text, format!("`{}`", need.list())));
-            let told = names.iter();
-            found.extend(told.map(|name| Check::Connections.warn(name, need.text(), need.mend(name))));
+            found.extend(told(*need, &format!("{count} of the {first}{}", self.connections), names));
         }
         if self.unreadable > 0 {
             found.push(Check::Connections.fail(
@@ -171,6 +170,31 @@ impl Tally {
         }
         found
     }
+}
+
+/// What a broker tells of connections that need a consent, at most [`HEARD_MAX`] of each kind: where its store cannot be
+/// looked at.
+pub fn heard(needs: &BTreeMap<Need, Vec<String>>) -> Vec<Finding> {
+    let some = needs.iter().filter(|(_, names)| !names.is_empty());
+    let found: Vec<_> = some
+        .flat_map(|(need, names)| {
+            let least = if names.len() < HEARD_MAX { "" } else { "at least " };
+            told(*need, &format!("{least}{}", names.len()), names)
+        })
+        .collect();
+    if found.is_empty() {
+        return vec![Check::Connections.ok("connections", "by the broker's word none needs a consent")];
+    }
+    found
+}
+
+/// How many there are, and the first by name.
+fn told(need: Need, count: &str, names: &[String]) -> Vec<Finding> {
+    let all = format!("{count} {}", need.text());
+    let all = Check::Connections.warn("connections", all, format!("`{}`", need.list()));
+    let each = names.iter().take(TOLD_MAX);
+    let each = each.map(|name| Check::Connections.warn(name, need.text(), need.mend(name)));
+    std::iter::once(all).chain(each).collect()
 }
 
 fn held(name: &str, reason: Option<HoldReason>) -> Finding {
@@ -276,6 +300,19 @@ mod tests {
         assert_eq!(found[0].text, "of the first 1 none needs a person; 1 are active");
         tally.unreadable();
         assert_eq!(tally.findings()[1].level, Level::Fail);
+    }
+
+    #[test]
+    fn what_a_broker_tells_is_told_in_the_same_words() {
+        let names = |count: usize| (0..count).map(|n| format!("tenants/t/connections/c{n}")).collect();
+        let found = heard(&[(Need::Consent, names(0))].into());
+        assert_eq!((found.len(), found[0].level), (1, Level::Ok));
+        let found = heard(&[(Need::Reauthorization, names(2)), (Need::Consent, names(HEARD_MAX))].into());
+        assert_eq!(found.len(), 1 + 2 + 1 + TOLD_MAX);
+        assert!(found.iter().all(|one| one.level == Level::Warn), "{found:?}");
+        assert!(found[0].text.starts_with("2 need a new consent"), "{found:?}");
+        assert_eq!(found[1].mend, "`bursar connection authorize tenants/t/connections/c0`");
+        assert!(found[3].text.starts_with("at least 100 wait for a first consent"), "{found:?}");
     }
 
     #[test]

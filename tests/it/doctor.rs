@@ -171,7 +171,7 @@ async fn a_healthy_deployment_has_nothing_to_mend_and_each_mistake_is_told_by_it
     told.has_exactly("wrong keyset", &[("keys.root", "fail")]);
     assert!(told.mends().contains("[keys.previous]"), "{}", told.mends());
     let skipped: BTreeSet<_> = told.of(&["skipped"]).into_iter().map(|(check, _)| check).collect();
-    assert!(skipped.contains("connections") && skipped.contains("keys.tenants"), "{skipped:?}");
+    assert!(skipped.contains("clients") && skipped.contains("keys.tenants"), "{skipped:?}");
 
     // Somebody took the access away.
     scene.simulator.revoke(&held[0].company.company, None).unwrap();
@@ -236,15 +236,29 @@ async fn an_embedded_store_is_looked_at_whether_or_not_a_broker_works_with_it() 
     let mut broker = Broker::serve(&config).await;
     let api = Api::of(broker.address());
     scene.connect(&api, 1).await;
-    let told = doctor(&config, &["--endpoint", &format!("http://{}", broker.address())]).await;
+    let endpoint = format!("http://{}", broker.address());
+    let running = ["--endpoint", endpoint.as_str()];
+    let told = doctor(&config, &running).await;
     told.has_exactly("in use", &[]);
     let skipped: BTreeSet<_> = told.of(&["skipped"]).into_iter().map(|(check, _)| check).collect();
-    assert!(skipped.contains("keys.root") && !skipped.contains("store"), "{skipped:?}");
+    let want = ["clients", "keys.root", "keys.rotation", "keys.tenants", "providers"];
+    assert_eq!(skipped, want.map(str::to_owned).into(), "{:#}", told.said);
+
+    // What lies in the store the broker tells.
+    let waits = Kind::AuthorizationCode(AuthorizationCodeGrant::default());
+    api.create("c9", CLIENT, waits).await.unwrap();
+    let told = doctor(&config, &running).await;
+    told.has_exactly("waits for a person", &[("connections", "warn")]);
+    assert!(
+        told.mends().contains(&format!("`bursar connection authorize {}`", name("c9"))),
+        "{}",
+        told.mends()
+    );
 
     broker.terminate();
     broker.ended(END_MAX).await;
     let told = doctor(&config, &[]).await;
-    told.has_exactly("at rest", &[]);
+    told.has_exactly("at rest", &[("connections", "warn")]);
     let skipped: Vec<_> = told.of(&["skipped"]).into_iter().map(|(check, _)| check).collect();
     assert_eq!(skipped, ["broker"], "{:#}", told.said);
 
@@ -328,6 +342,58 @@ async fn a_provider_that_cannot_be_reached_or_trusted_is_told() {
     let told = doctor(&config, &all).await;
     told.has_exactly("not trusted", &[("providers", "fail")]);
     assert!(told.mends().contains("certificate chain"), "{}", told.mends());
+}
+
+#[tokio::test]
+async fn a_key_service_that_is_away_is_told() {
+    let scene = scene().await;
+    let config = scene.config("one", &Place::Embedded);
+    let mut broker = Broker::serve(&config).await;
+    broker.terminate();
+    broker.ended(END_MAX).await;
+    scene.write("vault-token", FileMode::Secret, "a-token");
+    let at = |file: &str| scene.path(file).display().to_string();
+    let keyset = format!("keyset_file = \"{}\"\n", at("keyset"));
+    let transit = format!(
+        "kind = \"transit\"\n[keys.transit]\naddress = \"http://127.0.0.1:{}\"\nkey = \"bursar\"\n\
+         token_file = \"{}\"\n",
+        free_port(),
+        at("vault-token")
+    );
+    let plugin = format!("kind = \"kms_plugin\"\n[keys.kms_plugin]\nsocket = \"{}\"\n", at("no-socket"));
+    // It is another KEK than the store was made with, too.
+    for (name, kek) in [("transit", &transit), ("plugin", &plugin)] {
+        let told = doctor(&changed(&config, name, &keyset, kek), &[]).await;
+        told.has_exactly(name, &[("kek", "fail"), ("keys.root", "fail")]);
+        assert!(told.mends().contains("docs/keys.md"), "{}", told.mends());
+    }
+    let previous = format!(
+        "{keyset}[keys.previous]\nkind = \"kms_plugin\"\n[keys.previous.kms_plugin]\nsocket = \"{}\"\n",
+        at("no-socket")
+    );
+    let told = doctor(&changed(&config, "previous", &keyset, &previous), &[]).await;
+    told.has_exactly("previous", &[("kek.previous", "fail")]);
+}
+
+#[tokio::test]
+async fn an_issuer_and_an_agent_that_are_away_are_told() {
+    let pki = Pki::new();
+    let site = Site::new(&pki.server(), &pki.certificate());
+    let config = site.path("broker.toml");
+    let issuers = site.path("issuers");
+    fs::create_dir(&issuers).unwrap();
+    let issuer = format!("issuer = \"http://127.0.0.1:{}\"\naudiences = \"bursar\"\n", free_port());
+    fs::write(issuers.join("idp.toml"), issuer).unwrap();
+    let tokens = format!("[identity.tokens]\nissuers_dir = \"{}\"\n[policy]", issuers.display());
+    let told = doctor(&changed(&config, "issuer", "[policy]", &tokens), &[]).await;
+    told.has_exactly("issuer", &[("issuers", "fail")]);
+    assert!(told.mends().contains("docs/identity.md"), "{}", told.mends());
+
+    let bundles = format!("bundles = \"files\"\nbundles_dir = \"{}\"\n", site.path("now/bundles").display());
+    let socket = site.path("no-socket");
+    let agent = format!("bundles = \"workload_api\"\nworkload_api = \"unix://{}\"\n", socket.display());
+    let told = doctor(&changed(&config, "agent", &bundles, &agent), &[]).await;
+    told.has_exactly("agent", &[("tls.workload_api", "fail")]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::support::{
     until,
 };
 use bursar::store::redis::{Confirm, RedisOptions, Risk, Topology};
+use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 /// After how long a node that is silent counts as gone.
@@ -26,6 +27,15 @@ async fn every_law_holds_over_the_nodes_of_a_cluster() {
     // The documents of the laws lie on all of them, and nowhere else.
     for server in &cluster.servers[..3] {
         assert!(server.command::<u64>(&["DBSIZE"]).await > 20);
+    }
+    // Who looks sees each primary, may do what is needed there, and begins nothing.
+    let looking = RedisStore::look(cluster.options()).await.unwrap();
+    let seen = looking.nodes_now(&SystemClock).await.unwrap();
+    let seen: BTreeSet<_> = seen.iter().map(|node| (node.node.port(), node.replicas)).collect();
+    assert_eq!(seen, cluster.servers[..3].iter().map(|server| (server.port(), 1)).collect());
+    assert_eq!(looking.denied().await.unwrap(), []);
+    for server in &cluster.servers[..3] {
+        assert_eq!(server.command::<Vec<String>>(&["KEYS", "bursar:*"]).await, Vec::<String>::new());
     }
     let store = RedisStore::connect(cluster.options()).await.unwrap();
     let risks: Vec<_> = store.durability().into_iter().map(|finding| finding.risk).collect();

@@ -52,6 +52,10 @@ async fn sentinels_lead_to_the_primary_and_every_law_holds_there() {
         RedisStore::connect(options).await.unwrap()
     })
     .await;
+    let looking = RedisStore::look(fleet.options()).await.unwrap();
+    let seen = looking.nodes_now(&SystemClock).await.unwrap();
+    assert_eq!((seen.len(), seen[0].replicas), (1, fleet.servers.len() - 1));
+    assert_eq!(looking.denied().await.unwrap(), []);
     let store = RedisStore::connect(fleet.options()).await.unwrap();
     let risks: Vec<_> = store.durability().into_iter().map(|finding| finding.risk).collect();
     assert_eq!(risks, [Risk::Unknown { setting: "appendfsync" }]);
