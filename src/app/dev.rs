@@ -68,12 +68,14 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     furnish(&house.admin, &simulators).await?;
     let told = introduction(address, monitoring.address, folder, &simulators)?;
-    house
+    let served = house
         .serve(Doors::of(listener)?, stop, || {
             say(&told);
             say("ready");
         })
-        .await?;
+        .await;
+    monitoring.close().await;
+    served?;
     simulators.concur.shutdown().await;
     simulators.oauth.shutdown().await;
     Ok(())

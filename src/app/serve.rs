@@ -56,14 +56,16 @@ pub async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let (address, socket) = (doors.address, doors.socket.clone());
     let house = House::build(&config, clock, &doors.open, &monitoring, &stop).await?;
     let Some(house) = house else { return Ok(()) };
-    house
+    let served = house
         .serve(doors, stop, || {
             let address = address.map(|address| address.to_string()).unwrap_or_default();
             let socket = socket.map(|socket| socket.display().to_string()).unwrap_or_default();
             tracing::info!(address, socket, "serving");
             say("ready");
         })
-        .await
+        .await;
+    monitoring.close().await;
+    served
 }
 
 /// Before any secret is unlocked.

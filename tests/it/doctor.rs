@@ -282,6 +282,11 @@ async fn what_is_written_wrong_is_told_with_its_place() {
         told.said
     );
 
+    scene.write("open-keyset", FileMode::Plain, "whatever");
+    let told = doctor(&changed(&config, "open", "/keyset\"", "/open-keyset\""), &[]).await;
+    told.has_exactly("a secret that everybody may read", &[("config", "fail")]);
+    assert!(told.mends().contains("chmod 600"), "{}", told.mends());
+
     fs::create_dir(scene.path("rights")).unwrap();
     scene.write(
         "rights/a.cedar",
