@@ -129,10 +129,9 @@ def rows(keys):
     """What is wrong with DECIDED and LEFT."""
     names = {key.name for key in keys}
     placed = {key.name for key in keys if PLACES.match(key.type)}
-    landed = {name for name in DECIDED if name.split(".")[0] in ("tracing",)}
     wrong = [f"{name} holds a path or an address: decide it in the chart, and give it a row in DECIDED or LEFT"
              for name in sorted(placed - set(DECIDED) - set(LEFT))]
-    return wrong + [f"{name} is no key of the program any more" for name in sorted((set(DECIDED) | set(LEFT)) - names - landed)]
+    return wrong + [f"{name} is no key of the program any more" for name in sorted((set(DECIDED) | set(LEFT)) - names)]
 
 
 def config_schema(keys, tables):

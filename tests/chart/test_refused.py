@@ -89,6 +89,7 @@ BY_MEANING = [
     ("kms", "config.egress.proxy", "https://proxy.example:3128", "brokers could not reach config.egress.proxy"),
     ("kms", "config.egress.addresses", "private", "config.egress.addresses is private"),
     ("trial", "networkPolicy.egress.kms.to", [{"podSelector": {}}], "networkPolicy.egress.kms has no effect"),
+    ("sentinel", "networkPolicy.egress.otlp.to", [], "networkPolicy.egress.otlp.to is empty"),
     ("sentinel", "networkPolicy.monitoring", [], "networkPolicy.monitoring is empty"),
     ("cert-manager", "networkPolicy.consent", [], "networkPolicy.consent is empty"),
     ("trial", "replicas", 2, "trial.simulator needs replicas: 1"),

@@ -18,7 +18,6 @@ import pytest
 from mounting import Issuer, Mounts, authority, there_already
 from program import PROGRAM, environment
 from rendering import NAMESPACE, RELEASE, broker, only, rendered, values
-from test_accepted import without_what_is_to_come
 from test_docs import commands
 
 # What this machine may take for anything.
@@ -169,7 +168,6 @@ class started_broker:
     def __init__(self, documents, pod, redis_port, folder):
         Mounts(documents, folder / "pod").put(pod)
         config = folder / "pod/etc/bursar/config/bursar.toml"
-        without_what_is_to_come(config)
         # Where things are on this machine; all else is as rendered.
         self.running = Running(
             [PROGRAM, "serve", "--config", str(config)],
