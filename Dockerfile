@@ -36,7 +36,7 @@ COPY --from=build /image/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/bursar /usr/local/bin/bursar
 # A number, so that Kubernetes sees that it is not root. Any other will do as well.
 USER 65532:65532
-EXPOSE 7600 7680 7690
+EXPOSE 7600 7680 9464
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/bursar"]
 CMD ["serve", "--config", "/etc/bursar/config/bursar.toml"]

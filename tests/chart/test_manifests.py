@@ -251,3 +251,10 @@ def test_a_plugin_on_the_node_is_mounted_where_it_was_said():
     documents = rendered(values("kms", keys__kmsPlugin={"hostPath": "/var/run/kms"}, networkPolicy__egress__kms={}))
     volumes = broker(documents)["spec"]["template"]["spec"]["volumes"]
     assert {"name": "kms", "hostPath": {"path": "/var/run/kms", "type": "Directory"}} in volumes
+
+
+def test_the_image_names_the_ports_that_are_listened_at():
+    listened = {port["containerPort"] for port in broker(example("cert-manager"))["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    for file in ("Dockerfile", "Dockerfile.binary"):
+        exposed = re.search(r"^EXPOSE (.*)$", (CHART.parents[1] / file).read_text(), re.M)[1]
+        assert {int(port) for port in exposed.split()} == listened, file
