@@ -20,7 +20,7 @@ pub mod writer;
 pub use event::{Event, Name, Outcome, Reloaded};
 pub use hex::Tag;
 pub use line::Head;
-pub use recorder::{OpenError, Recorder, SUMMARY_EVERY, Settings};
+pub use recorder::{Around, OpenError, Recorder, SUMMARY_EVERY, Settings};
 pub use writer::AuditDown;
 
 use crate::{

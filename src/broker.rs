@@ -15,6 +15,7 @@ pub mod refresher;
 pub mod scheduler;
 pub mod shunned;
 pub mod slots;
+pub mod tally;
 pub mod warm;
 
 use crate::{
@@ -41,6 +42,7 @@ use keys::Keyring;
 use outage::Outage;
 use refresher::{RefreshError, Refresher};
 use std::{sync::Arc, time::Duration};
+use tally::Tally;
 use tokio::time::Instant;
 use warm::{Found, WarmCopies};
 
@@ -61,6 +63,7 @@ pub struct Broker {
     pub outage: Outage,
     /// Proofs that callers have shown.
     pub shown: Shown,
+    pub tally: Tally,
 }
 
 /// What a caller wants of a token.
@@ -300,7 +303,9 @@ impl Broker {
         };
         // Keys that are not in memory and lines that are not on the disk are waited for.
         let released = wish.seat.answered(Some(&record.name.owner()), release).await??;
-        let degraded = besides.or_else(|| lifecycle::degraded(record, self.clock.now()));
+        let here = self.clock.now();
+        let degraded = besides.or_else(|| lifecycle::degraded(record, here));
+        self.tally.handed(token, degraded, here);
         Ok(Handed { released, connection, degraded })
     }
 

@@ -34,7 +34,7 @@ use crate::{
         knowing::Knowing,
     },
     limits::{self, Rules},
-    monitor::Readiness,
+    monitor::{Measuring, Readiness},
     provider::catalogue::Catalogue,
     traces::Tracer,
 };
@@ -67,6 +67,8 @@ pub struct Services {
     /// What the health service tells.
     pub readiness: watch::Receiver<Readiness>,
     pub tracer: Tracer,
+    /// Counts calls, also those that are refused before anything else.
+    pub measuring: Measuring,
 }
 
 /// Bounds of the server.
@@ -121,6 +123,7 @@ pub async fn serve(
         authenticate,
         readiness,
         tracer,
+        measuring,
     } = services;
     let telling = tell(health.clone(), readiness, stopping.clone());
     let recording = Recording { audit: broker.audit.clone(), clock: broker.clock.clone() };
@@ -140,6 +143,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADERS_MAX)
+        .layer(measuring)
         // Whoever finds no room is refused at once: a queue of callers would only make all of them late.
         .layer(Gate { authenticate, recording, limits: limits::Limits::new(limits.rules), tracer })
         .add_service(health_service)

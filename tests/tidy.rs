@@ -75,7 +75,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Looks on where rooms meet, by the traits that they meet by.
-    ("monitor", &["clock", "http1", "store"]),
+    ("monitor", &["access", "audit", "broker", "clock", "domain", "http1", "provider", "seal", "store"]),
     // Browsers. It knows what the broker says to them, and no wire type of the API.
     ("web", &["broker", "domain", "http1"]),
     // Who is on the other end of a connection, by what it proves there.
@@ -160,6 +160,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["traces/export"]),
     ("opentelemetry_sdk", &["traces"]),
     ("opentelemetry_semantic_conventions", &["traces"]),
+    ("prometheus_client", &["monitor/"]),
     ("prost", &["broker/keys", "cli/message", "store/codec"]),
     ("qrcode", &["cli/authorize/qr"]),
     ("rcgen", &["provider/certificates"]),

@@ -6,7 +6,7 @@ use super::{
     doors::Doors,
     keks::{Chosen, keks},
     keyset::{Around, KeysetFile},
-    monitoring::Monitoring,
+    monitoring::{Monitoring, Watching},
     opening::Opening,
     policies::{self, Rights},
     trail,
@@ -14,7 +14,7 @@ use super::{
     worded::{bounds, consent_rules, limits, replica, way_out},
 };
 use crate::{
-    audit::{self, Outcome, Recorder, Reloaded},
+    audit::{self, Audit, Outcome, Recorder, Reloaded},
     broker::{
         Broker,
         admin::Admin,
@@ -28,14 +28,14 @@ use crate::{
         scheduler::Scheduler,
         shunned::Shunned,
         slots::Slots,
+        tally::Tally,
         warm::WarmCopies,
     },
     clock::Clock,
     config::{Callback, Config, Store},
     grpc::{self, Limits, Services, listening::Door},
-    monitor::Standing,
     provider::{Provider, Providers, Traced, catalogue::Catalogue, dpop::proof::Shown},
-    seal::{self, Kek},
+    seal,
     store::{Documents, embedded::Embedded, ledger::Ledger, redis::RedisStore},
     tls,
     traces::Tracer,
@@ -66,12 +66,13 @@ pub struct House {
     custodian: Arc<Custodian>,
     /// Files that are looked at, and how often.
     keysets: Option<(Vec<KeysetFile>, Around, Duration)>,
-    audit: Arc<Recorder>,
+    audit: Arc<dyn Audit>,
+    recorder: Arc<Recorder>,
     callers: Callers,
     /// Ends what runs beside the calls.
     background: CancellationToken,
     rights: Rights,
-    standing: Arc<Standing>,
+    watching: Watching,
     tracer: Tracer,
 }
 
@@ -96,7 +97,7 @@ impl House {
         }
         let rights = policies::rights(config)?;
         let Chosen { keks, files } = keks(config)?;
-        let kek: Arc<dyn Kek> = keks.clone();
+        let kek = monitoring.kek(keks.clone());
         let documents = monitoring.watched(documents(config, clock.clone()).await?);
         let (spread, standing) = (config.keys.upkeep.propagation, monitoring.standing.clone());
         let opening =
@@ -104,8 +105,11 @@ impl House {
         let Some(keys) = opening.opened(doors, bounds(config), stop).await? else { return Ok(None) };
         let heartbeat = Arc::new(Heartbeat::new(kek, clock.clone()));
         let parts = (documents, keys.clone(), heartbeat, catalogue);
-        let mut house = Self::over(config, parts, (rights, standing), clock).await?;
+        let provider = monitoring.provider(provider(config, clock.clone())?);
+        let outwards = (provider, collector::tracer(config, replica(config))?);
+        let mut house = Self::over(config, parts, (rights, monitoring), outwards, clock).await?;
         let (heartbeat, audit) = (house.heartbeat.clone(), house.audit.clone());
+        monitoring.look_at(&house.broker, &house.recorder);
         house.keysets = Some((files, Around { keks, keys, heartbeat, audit }, config.keys.upkeep.reload));
         Ok(Some(house))
     }
@@ -118,16 +122,16 @@ impl House {
             Arc<Heartbeat>,
             Arc<Catalogue>,
         ),
-        (rights, standing): (Rights, Arc<Standing>),
+        (rights, monitoring): (Rights, &Monitoring),
+        (provider, tracer): (Arc<dyn Provider>, Tracer),
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let ledger = Arc::new(Ledger::new(documents, keys.clone(), clock.clone()));
-        let audit = trail::open(config, replica(config), &ledger, &keys, clock.clone()).await?;
+        let recorder = trail::open(config, &ledger, &keys, clock.clone(), monitoring.shelf()).await?;
+        let audit = monitoring.audit(recorder.clone());
         let background = CancellationToken::new();
         let callers = Callers::of(config, clock.clone(), audit.clone(), &background).await?;
         let (warm, bells) = (Arc::new(WarmCopies::default()), Arc::new(Bells::default()));
-        let provider = provider(config, clock.clone())?;
-        let tracer = collector::tracer(config, replica(config))?;
         let refresher = Refresher::new(Parts {
             ledger: ledger.clone(),
             keys: keys.clone(),
@@ -145,7 +149,6 @@ impl House {
             lease_extra: config.refresh.lease_extra,
             tracer: tracer.clone(),
         });
-        let scheduler = scheduler(config, &ledger, &refresher);
         let custodian = Arc::new(custodian(config, &ledger, &keys, &audit, replica(config)));
         let admin = Arc::new(Admin {
             ledger: ledger.clone(),
@@ -168,14 +171,15 @@ impl House {
             clock,
             shown: Shown::default(),
             outage: Outage::default(),
+            tally: Tally::default(),
         });
         Ok(Self {
             admin,
+            scheduler: scheduler(config, &broker.ledger, &refresher),
             broker,
             catalogue,
             refresher,
             follower: Follower { warm, bells, keys },
-            scheduler,
             limits: limits(config),
             grace: config.shutdown.grace,
             callback: config.authorization.callback.clone(),
@@ -183,10 +187,11 @@ impl House {
             custodian,
             keysets: None,
             audit,
+            recorder,
             callers,
             background,
             rights,
-            standing,
+            watching: monitoring.watching(),
             tracer,
         })
     }
@@ -232,10 +237,11 @@ impl House {
             catalogue: self.catalogue,
             access,
             authenticate: self.callers.authenticate,
-            readiness: self.standing.readiness(),
+            readiness: self.watching.standing.readiness(),
+            measuring: self.watching.calls,
             tracer: self.tracer.clone(),
         };
-        self.standing.listening();
+        self.watching.standing.listening();
         let serving = grpc::serve(doors.open, services, self.limits, shutdown.clone().cancelled_owned());
         ready();
         let mut serving = std::pin::pin!(serving);
@@ -259,7 +265,7 @@ impl House {
         background.cancel();
         tasks.wait().await;
         self.callers.tasks.wait().await;
-        tokio::join!(self.audit.close(), self.tracer.close(deadline));
+        tokio::join!(self.recorder.close(), self.tracer.close(deadline));
         tracing::info!("stopped");
         served.context("the server ended")
     }
@@ -283,7 +289,7 @@ fn provider(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Pr
 }
 
 /// Puts on record what became of new certificates.
-async fn recorded(mut news: mpsc::Receiver<tls::News>, audit: Arc<Recorder>, stop: CancellationToken) {
+async fn recorded(mut news: mpsc::Receiver<tls::News>, audit: Arc<dyn Audit>, stop: CancellationToken) {
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,

@@ -1,9 +1,16 @@
 //! Probes and metrics by the configuration: answered from the first moment of the process to its last.
 
 use crate::{
+    audit::{Around, Audit, Recorder},
+    broker::Broker,
     clock::Clock,
-    config::Config,
-    monitor::{Site, Standing, Watched},
+    config::{Config, Store},
+    monitor::{
+        Census, Measuring, Metrics, Site, Sources, Standing, Watched, WatchedAudit, WatchedKek,
+        WatchedProvider, WatchedShelf,
+    },
+    provider::Provider,
+    seal::Kek,
     store::Documents,
 };
 use anyhow::Context;
@@ -17,9 +24,10 @@ use tokio_util::{
 /// Longest wait for answers under way when the process ends: within what the grace period leaves for that.
 const ANSWERED_MAX: Duration = Duration::from_millis(200);
 
-/// What looks on. Ends with its value.
+/// What looks on, and puts itself around what others meet at. Ends with its value.
 pub(super) struct Monitoring {
     pub(super) standing: Arc<Standing>,
+    metrics: Arc<Metrics>,
     /// Where it is listened.
     pub(super) address: Option<SocketAddr>,
     tasks: TaskTracker,
@@ -27,6 +35,12 @@ pub(super) struct Monitoring {
     watching: TaskTracker,
     open: CancellationToken,
     _closes: DropGuard,
+}
+
+/// What the server tells, and what tells of it.
+pub(super) struct Watching {
+    pub(super) standing: Arc<Standing>,
+    pub(super) calls: Measuring,
 }
 
 impl Monitoring {
@@ -37,6 +51,11 @@ impl Monitoring {
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let standing = Standing::new(clock.clone(), config.monitoring.outage, stop.clone());
+        let store = match config.store {
+            Store::Embedded { .. } => "redb",
+            Store::Redis(_) => "redis",
+        };
+        let metrics = Metrics::new(standing.clone(), store);
         let (tasks, watching, open) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
         let mut address = None;
         if let Some(listen) = config.monitoring.listen {
@@ -46,17 +65,56 @@ impl Monitoring {
             let bound = listener.local_addr()?;
             tracing::info!(address = %bound, "listening for probes");
             address = Some(bound);
-            tasks.spawn(Site { standing: standing.clone() }.serve(listener, open.clone()));
+            let site = Site { standing: standing.clone(), metrics: metrics.clone() };
+            tasks.spawn(site.serve(listener, open.clone()));
         }
         let closes = open.clone().drop_guard();
-        Ok(Self { standing, address, tasks, watching, open, _closes: closes })
+        Ok(Self { standing, metrics, address, tasks, watching, open, _closes: closes })
     }
 
     /// The store, watched.
     pub(super) fn watched(&self, documents: Arc<dyn Documents>) -> Arc<dyn Documents> {
-        let watched: Arc<dyn Documents> = Arc::new(Watched::new(documents, self.standing.clone()));
+        let watched: Arc<dyn Documents> =
+            Arc::new(Watched::new(documents, self.standing.clone(), self.metrics.clone()));
         self.watching.spawn(self.standing.clone().keep_fresh(watched.clone(), self.open.clone()));
         watched
+    }
+
+    pub(super) fn kek(&self, inner: Arc<dyn Kek>) -> Arc<dyn Kek> {
+        Arc::new(WatchedKek { inner, metrics: self.metrics.clone() })
+    }
+
+    pub(super) fn provider(&self, inner: Arc<dyn Provider>) -> Arc<dyn Provider> {
+        Arc::new(WatchedProvider { inner, metrics: self.metrics.clone() })
+    }
+
+    pub(super) fn audit(&self, inner: Arc<dyn Audit>) -> Arc<dyn Audit> {
+        Arc::new(WatchedAudit::new(inner, self.metrics.clone()))
+    }
+
+    /// Around the trail's folder.
+    pub(super) fn shelf(&self) -> Around {
+        let metrics = self.metrics.clone();
+        Box::new(|inner| Box::new(WatchedShelf { inner, metrics }))
+    }
+
+    pub(super) fn watching(&self) -> Watching {
+        Watching { standing: self.standing.clone(), calls: self.metrics.calls() }
+    }
+
+    /// From now on there is a broker to look at, whose connections are counted where somebody can ask for it.
+    pub(super) fn look_at(&self, broker: &Arc<Broker>, recorder: &Arc<Recorder>) {
+        let census = Arc::new(Census::default());
+        if self.address.is_some() {
+            let counting = census.clone().keep_counting(broker.ledger.clone(), self.open.clone());
+            self.watching.spawn(counting);
+        }
+        self.metrics.look_at(Sources {
+            broker: Arc::downgrade(broker),
+            recorder: Arc::downgrade(recorder),
+            metrics: Arc::downgrade(&self.metrics),
+            census,
+        });
     }
 
     /// At the end. Nothing of the store is held any more then: a file of its own is closed as it should be.

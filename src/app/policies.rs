@@ -7,7 +7,7 @@ use crate::{
         policies::{Mistake, Mistakes, Policies, PolicyFile},
     },
     audit::{
-        AuditDown, Event, Recorder,
+        Audit, AuditDown, Event,
         event::{Outcome, Reloaded},
     },
     config::{self, Config, Disk, PolicyFolder, PolicyText, PolicyTrouble},
@@ -50,7 +50,7 @@ struct Following {
 /// What a set is used for.
 enum Using {
     /// It decides, and its changes are on record.
-    Deciding(Arc<Recorder>),
+    Deciding(Arc<dyn Audit>),
     TriedOut,
 }
 
@@ -112,7 +112,7 @@ impl Rights {
     /// What has to run beside the server, each until `stop`.
     pub(super) fn follow(
         self,
-        audit: &Arc<Recorder>,
+        audit: &Arc<dyn Audit>,
         stop: &CancellationToken,
     ) -> Vec<BoxFuture<'static, ()>> {
         let Self { access, set, shadow, every } = self;

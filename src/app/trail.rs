@@ -1,8 +1,9 @@
 //! Opens the audit trail by the configuration: nothing is served without one.
 
+use super::worded::replica;
 use crate::{
     audit::{
-        Recorder, Settings,
+        Around, Recorder, Settings,
         event::Releases,
         sink::{Second, syslog_host},
     },
@@ -35,16 +36,16 @@ const UNNAMED: &str = "default";
 
 pub(super) async fn open(
     config: &Config,
-    replica: String,
     ledger: &Ledger,
     keys: &Keyring,
     clock: Arc<dyn Clock>,
+    around: Around,
 ) -> anyhow::Result<Arc<Recorder>> {
     let text = audit_key(ledger, keys, &*clock).await.context("the audit trail's key")?;
     let key = Arc::new(AuditKey::parse(&text).context("the audit trail's key in the store")?);
     let settings = Settings {
         folder: folder(config),
-        replica,
+        replica: replica(config),
         releases: match config.audit.releases {
             config::Releases::First => Releases::First,
             config::Releases::Every => Releases::Every,
@@ -56,6 +57,7 @@ pub(super) async fn open(
             config::SecondSink::SyslogUdp(address) => Second::SyslogUdp(*address),
         }),
         host: syslog_host(&std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default()),
+        around,
     };
     Recorder::open(settings, key, clock).await.context(
         "the audit trail, without which nothing is served, cannot be begun (audit.dir)\n    mend: make its folder \

@@ -1,7 +1,7 @@
 //! What works beside the calls, by the configuration: refreshes ahead of expiry, and the keys.
 
 use crate::{
-    audit::Recorder,
+    audit::Audit,
     broker::{
         custodian::{Custodian, Rules},
         keys::Keyring,
@@ -29,7 +29,7 @@ pub(super) fn custodian(
     config: &Config,
     ledger: &Arc<Ledger>,
     keys: &Arc<Keyring>,
-    audit: &Arc<Recorder>,
+    audit: &Arc<dyn Audit>,
     replica: String,
 ) -> Custodian {
     let rules = Rules {

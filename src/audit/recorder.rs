@@ -9,12 +9,19 @@ use super::{
     gate::{Gate, Pass, Throttled},
     hex::Bytes,
     line::Head,
-    shelf::{Folder, FolderError},
+    shelf::{Folder, FolderError, Shelf},
     sink::{Courier, Drops, Second, Sink},
     writer::{self, Scribe, Writer},
 };
 use crate::{clock::Clock, domain::token::AccessToken, seal::AuditKey};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{Mutex, Notify},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -38,7 +45,11 @@ pub struct Settings {
     pub second: Option<Second>,
     /// This machine, as syslog's header names it.
     pub host: String,
+    /// Puts something around the folder: whoever looks on.
+    pub around: Around,
 }
+
+pub type Around = Box<dyn FnOnce(Box<dyn Shelf>) -> Box<dyn Shelf> + Send>;
 
 /// The trail cannot be begun, and so nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +77,8 @@ pub struct Recorder {
     /// One at a time writes counts down.
     flushing: Mutex<()>,
     pressed: Notify,
+    /// Lines of counts that were written.
+    summaries: AtomicU64,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -77,7 +90,7 @@ impl Recorder {
         key: Arc<AuditKey>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Settings { folder, replica, releases, rotate_bytes, second, host } = settings;
+        let Settings { folder, replica, releases, rotate_bytes, second, host, around } = settings;
         let replica = Name::of(&replica);
         let options = chain::Options {
             key: key.clone(),
@@ -85,7 +98,7 @@ impl Recorder {
             rotate_bytes,
             new_chain: clock.now().uuid(),
         };
-        let shelf = Box::new(Folder::open(&folder)?);
+        let shelf = around(Box::new(Folder::open(&folder)?));
         let chain = Chain::open(shelf, options)?;
         let word = second.as_ref().map_or("none", Second::word);
         let (sink, courier) = match second {
@@ -110,6 +123,7 @@ impl Recorder {
             throttled: parking_lot::Mutex::default(),
             flushing: Mutex::default(),
             pressed: Notify::new(),
+            summaries: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });
@@ -202,8 +216,9 @@ impl Recorder {
                     Ok(told) => told.await.unwrap_or(Err(AuditDown)),
                     Err(AuditDown) => Err(AuditDown),
                 };
-                if outcome.is_err() {
-                    failed.push(summary);
+                match outcome {
+                    Ok(()) => drop(self.summaries.fetch_add(1, Ordering::Relaxed)),
+                    Err(AuditDown) => failed.push(summary),
                 }
             }
             if !failed.is_empty() {
@@ -214,6 +229,11 @@ impl Recorder {
             summaries = rest;
         }
         Ok(())
+    }
+
+    /// How many lines of counts were written.
+    pub fn summaries(&self) -> u64 {
+        self.summaries.load(Ordering::Relaxed)
     }
 
     /// The last lines of the process: all counts, then that it ends.

@@ -21,6 +21,7 @@ async fn recorder(folder: &Path, releases: Releases) -> Arc<Recorder> {
         rotate_bytes: 1 << 20,
         second: None,
         host: String::new(),
+        around: Box::new(|shelf| shelf),
     };
     Recorder::open(settings, key(), Arc::new(SystemClock)).await.unwrap()
 }
@@ -164,6 +165,7 @@ async fn a_folder_that_cannot_be_written_is_refused_at_once() {
         rotate_bytes: 1 << 20,
         second: None,
         host: String::new(),
+        around: Box::new(|shelf| shelf),
     };
     let refused = Recorder::open(settings(&file), key(), Arc::new(SystemClock)).await;
     assert!(matches!(refused, Err(OpenError::Folder(FolderError::Unusable { .. }))));

@@ -28,6 +28,15 @@ pub struct WarmCopies {
     /// Counts the news of each stripe of names: what was loaded while there was news is not kept.
     news: Box<[AtomicU64]>,
     hasher: RandomState,
+    looks: [AtomicU64; 3],
+}
+
+/// How often somebody looked for a copy, by what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    pub current: u64,
+    pub doubtful: u64,
+    pub missing: u64,
 }
 
 struct Copy {
@@ -61,12 +70,34 @@ impl Default for WarmCopies {
             deaf: AtomicBool::new(false),
             news: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
+            looks: Default::default(),
         }
     }
 }
 
 impl WarmCopies {
     pub fn get(&self, name: &ConnectionName) -> Found {
+        let found = self.find(name);
+        let of = match &found {
+            Found::Current(_) => 0,
+            Found::Doubtful(_) => 1,
+            Found::Nothing => 2,
+        };
+        self.looks[of].fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    pub fn looks(&self) -> Looks {
+        let [current, doubtful, missing] = self.looks.each_ref().map(|looks| looks.load(Ordering::Relaxed));
+        Looks { current, doubtful, missing }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.copies.len()
+    }
+
+    fn find(&self, name: &ConnectionName) -> Found {
         let Some(copy) = self.copies.get(name) else { return Found::Nothing };
         let current = !self.deaf.load(Ordering::Acquire)
             && copy.epoch == self.epoch.load(Ordering::Acquire)

@@ -1,10 +1,10 @@
 //! What is answered to probes. Knows three paths, and asks nobody who they are.
 
-use super::{readiness::Readiness, standing::Standing};
+use super::{metrics::Metrics, readiness::Readiness, standing::Standing};
 use crate::http1::{self, Answer, Bounds, Incoming};
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -17,10 +17,12 @@ const BOUNDS: Bounds = Bounds {
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is served.
 pub struct Site {
     pub standing: Arc<Standing>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Site {
@@ -41,6 +43,11 @@ impl Site {
                 };
                 text(status, report.to_string())
             }
+            "/metrics" => match self.metrics.text() {
+                Ok(metrics) => typed(StatusCode::OK, METRICS, metrics),
+                // A `String` takes whatever is written to it.
+                Err(fmt::Error) => text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written\n"),
+            },
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
     }

@@ -1,10 +1,13 @@
 //! Typed records over documents: load, compare-and-set, list, and the three steps of an exchange. Every record
 //! is authenticated when it is loaded and stamped when it is written, whatever the backend.
 
+mod counting;
 mod sifting;
 mod steps;
 
+pub use counting::Counted;
 pub use sifting::Sifted;
+pub use steps::Claims;
 
 use super::{
     Change, Dated, Document, Documents, Due, Expect, Feed, Key, Room, StoreError, Swapped, Then, Version,
@@ -26,6 +29,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
+use steps::Counters;
 
 /// How often a decision is made again because somebody else wrote first.
 const CONFLICTS_MAX: u32 = 16;
@@ -125,6 +129,7 @@ pub struct Ledger {
     /// Store's clock minus ours, in milliseconds, as of the last reply.
     skew: AtomicI64,
     remembered: Remembered,
+    claims: Counters,
 }
 
 /// For an answer that is to be written down: an owner that was deleted meanwhile may be restored.
@@ -140,7 +145,14 @@ enum Aged {
 
 impl Ledger {
     pub fn new(documents: Arc<dyn Documents>, stamper: Arc<dyn Stamper>, clock: Arc<dyn Clock>) -> Self {
-        Self { documents, stamper, clock, skew: AtomicI64::new(0), remembered: Remembered::default() }
+        Self {
+            documents,
+            stamper,
+            clock,
+            skew: AtomicI64::new(0),
+            remembered: Remembered::default(),
+            claims: Counters::default(),
+        }
     }
 
     /// The present by both clocks.

@@ -23,6 +23,7 @@ use bursar::{
         scheduler::Scheduler,
         shunned::Shunned,
         slots::Slots,
+        tally::Tally,
         warm::WarmCopies,
     },
     clock::{Clock, Timestamp, TokioClock},
@@ -345,6 +346,7 @@ impl Replica {
             audit: trail.clone(),
             clock: clock.clone(),
             outage: Outage::default(),
+            tally: Tally::default(),
             shown: Shown::default(),
         });
         Self { broker, admin, custodian, ledger, store, trail, stop, tasks }

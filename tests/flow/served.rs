@@ -17,7 +17,7 @@ use bursar::{
         listening::{Bounds, Door},
     },
     limits::{Rates, Rules},
-    monitor::Readiness,
+    monitor::{Measuring, Readiness},
     traces::Tracer,
 };
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
@@ -79,6 +79,7 @@ impl Site {
             authenticate: Arc::new(ByConnection),
             readiness: watch::Sender::new(Readiness::Ready).subscribe(),
             tracer: Tracer::default(),
+            measuring: Measuring::default(),
         };
         let ended = stop.clone().cancelled_owned();
         let serving = async move {

@@ -1,5 +1,6 @@
 //! Secrets stay where they belong: with everything logged that can be, and everything going wrong that can, none is
-//! found in a log, an error, a trace, a process's arguments and environment, or the store.
+//! found in a log, an error, a trace, a process's arguments and environment, what probes and Prometheus are told, or the
+//! store.
 
 mod commands;
 mod search;
@@ -7,6 +8,7 @@ mod search;
 use crate::support::{
     api::{Api, CLIENT, TENANT, name, reason},
     collector::Collector,
+    probes::{self, Answered, Probes},
     process::{self, Broker},
     redis::{Server, Settings as RedisSettings},
     scene::{Held, Place, Scene, Settings},
@@ -24,7 +26,12 @@ use bursar::{
     },
 };
 use search::Search;
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tonic::Status;
 
 const APP_SECRET: &str = "canary/app+secret=%7e&1";
@@ -48,7 +55,7 @@ async fn no_secret_is_spilled_with_redis() {
     })
     .await;
     let collector = Collector::start().await;
-    let config = scene.config_with("one", &Place::Redis(&redis), &collector.lines());
+    let config = watched(&scene, &Place::Redis(&redis), &collector);
     let mut broker = Broker::serve(&config).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
@@ -69,7 +76,7 @@ async fn no_secret_is_spilled_with_redis() {
 async fn no_secret_is_spilled_with_the_embedded_store() {
     let scene = scene().await;
     let collector = Collector::start().await;
-    let config = scene.config_with("one", &Place::Embedded, &collector.lines());
+    let config = watched(&scene, &Place::Embedded, &collector);
     let mut broker = Broker::serve(&config).await;
     let mut spilled = Spilled::default();
     misbehave(&scene, &mut broker, &mut spilled).await;
@@ -90,6 +97,13 @@ async fn no_command_spills_a_secret() {
 
 async fn scene() -> Scene {
     Scene::new(Settings { log: "trace", app_secret: Some(APP_SECRET), ..Settings::default() }).await
+}
+
+/// A configuration with a listener for probes and a collector of traces.
+fn watched(scene: &Scene, place: &Place<'_>, collector: &Collector) -> PathBuf {
+    let config = scene.config_with("one", place, &collector.lines());
+    probes::watched(&config, "10m");
+    config
 }
 
 /// Everything that is looked through, by where it comes from.
@@ -158,6 +172,7 @@ impl Spilled {
             seen(store, PLANTED);
         }
         seen(&scene.path("output").display().to_string(), &name("c0"));
+        seen("answer to /metrics", "concur-here");
         seen("error of Status", &name("c0"));
         seen("details of Status", &name("c0"));
         seen("spans", &name("c0"));
@@ -235,6 +250,11 @@ async fn misbehave(scene: &Scene, broker: &mut Broker, spilled: &mut Spilled) {
     refused_clients(scene, &api, spilled).await;
     bad_answers(scene, &api, &held, spilled).await;
     misplaced(&api, &held, spilled).await;
+    let at = Probes::of(broker).await;
+    for path in ["/livez", "/readyz", "/metrics", "/nothing"] {
+        let Answered { head, body, .. } = at.get(path).await;
+        spilled.keep(format!("answer to {path}"), head + &body);
+    }
     for file in ["cmdline", "environ"] {
         // Who is not root may not even look: the process is not dumpable.
         match fs::read(format!("/proc/{}/{file}", broker.pid())) {

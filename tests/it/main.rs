@@ -18,6 +18,7 @@ mod doctor;
 mod every_method;
 mod keys;
 mod matrix;
+mod metrics;
 mod monitoring;
 mod moving;
 mod oidc_provider;

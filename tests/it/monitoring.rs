@@ -15,7 +15,7 @@ use bursar::simulator::{
     fault::{Fault, Trouble},
 };
 use serde_json::{Value, json};
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
@@ -112,25 +112,7 @@ async fn a_process_that_ends_says_so_at_once_and_lives_until_then() {
 async fn a_key_service_that_is_away_is_the_reason_and_probes_are_answered_meanwhile() {
     let scene = Scene::new(Settings::default()).await;
     let config = scene.config("one", &Place::Embedded);
-    probes::watched(&config, "10m");
-    // Nobody listens there yet.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let engine = listener.local_addr().unwrap();
-    drop(listener);
-    scene.write("engine-token", FileMode::Secret, "of-the-test");
-    let text = fs::read_to_string(&config).unwrap();
-    let (start, rest) = text.split_once("[keys]\n").unwrap();
-    let rest = rest.split_once('\n').unwrap().1;
-    let keys = format!(
-        "[keys]\nkind = \"transit\"\n[keys.transit]\naddress = \"http://{engine}\"\nkey = \"bursar\"\n\
-         token_file = \"{}\"\n",
-        scene.path("engine-token").display()
-    );
-    fs::write(
-        &config,
-        format!("{start}{keys}{rest}").replace("127.0.0.1:0\"\nreplica", &format!("{}\"\nreplica", free())),
-    )
-    .unwrap();
+    let engine = by_transit(&scene, &config).await;
 
     let mut broker = Broker::begin(&config);
     let at = Probes::of(&broker).await;
@@ -153,6 +135,24 @@ async fn a_key_service_that_is_away_is_the_reason_and_probes_are_answered_meanwh
 /// A port that nobody listens at.
 fn free() -> SocketAddr {
     ([127, 0, 0, 1], crate::support::redis::free_port()).into()
+}
+
+/// Makes the configuration one that is watched, whose key service is at an address that nobody listens at yet.
+pub(crate) async fn by_transit(scene: &Scene, config: &Path) -> SocketAddr {
+    probes::watched(config, "10m");
+    let engine = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    scene.write("engine-token", FileMode::Secret, "of-the-test");
+    let text = fs::read_to_string(config).unwrap();
+    let keyset = text.lines().find(|line| line.starts_with("keyset_file")).unwrap();
+    let token = scene.path("engine-token").display().to_string();
+    let keys = format!(
+        "kind = \"transit\"\n[keys.transit]\naddress = \"http://{engine}\"\nkey = \"bursar\"\ntoken_file = \"{token}\""
+    );
+    let listen = format!("listen = \"{}\"\nreplica", free());
+    let text = text.replace(keyset, &keys).replace("listen = \"127.0.0.1:0\"\nreplica", &listen);
+    assert!(text.contains(&keys) && text.contains(&listen), "{text}");
+    fs::write(config, text).unwrap();
+    engine
 }
 
 /// What of a Transit engine is asked here: it keeps nothing, as what it wraps is what it was given.

@@ -6,6 +6,7 @@ pub(crate) mod collector;
 pub(crate) mod driven;
 pub(crate) mod foreign;
 pub(crate) mod issuer;
+pub(crate) mod metrics;
 pub(crate) mod person;
 pub(crate) mod pki;
 pub(crate) mod probes;

@@ -13,10 +13,64 @@ use crate::{
     },
     store::{Room, StoreError, claim::Claim, codec},
 };
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often a claim ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    pub won: u64,
+    /// Somebody else was at it.
+    pub busy: u64,
+    /// There was something newer.
+    pub moved: u64,
+    pub held: u64,
+    pub ended: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    won: AtomicU64,
+    busy: AtomicU64,
+    moved: AtomicU64,
+    held: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Counters {
+    const fn of(&self, claimed: &Claimed) -> &AtomicU64 {
+        match claimed {
+            Claimed::Yours(_) => &self.won,
+            Claimed::Busy { .. } => &self.busy,
+            Claimed::Moved(_) => &self.moved,
+            Claimed::Held { .. } => &self.held,
+            Claimed::Ended(_) | Claimed::Over { .. } => &self.ended,
+        }
+    }
+}
 
 impl Ledger {
+    /// What came of all claims of this process.
+    pub fn claims(&self) -> Claims {
+        let Counters { won, busy, moved, held, ended } = &self.claims;
+        let now = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Claims { won: now(won), busy: now(busy), moved: now(moved), held: now(held), ended: now(ended) }
+    }
+
     /// Asks for the right to spend a connection's grant. `attempt` becomes the open one if it is granted.
     pub async fn claim(
+        &self,
+        name: &ConnectionName,
+        seen: Seen,
+        ask: Ask,
+        profile: &Profile,
+        open: impl Fn(Moment) -> Attempt + Send + Sync,
+    ) -> Result<Claimed, StoreError> {
+        let claimed = self.asked(name, seen, ask, profile, open).await?;
+        self.claims.of(&claimed).fetch_add(1, Ordering::Relaxed);
+        Ok(claimed)
+    }
+
+    async fn asked(
         &self,
         name: &ConnectionName,
         seen: Seen,

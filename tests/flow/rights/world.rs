@@ -18,6 +18,7 @@ use bursar::{
             tenants::TenantPatch,
         },
         outage::Outage,
+        tally::Tally,
     },
     domain::{
         client::Environment,
@@ -29,7 +30,7 @@ use bursar::{
         listening::{Bounds, Door},
     },
     limits::{Rates, Rules},
-    monitor::Readiness,
+    monitor::{Measuring, Readiness},
     provider::dpop::proof::Shown,
     store::Document,
     traces::Tracer,
@@ -544,6 +545,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
             audit: page,
             clock: broker.clock.clone(),
             outage: Outage::default(),
+            tally: Tally::default(),
             shown: Shown::default(),
         }),
         admin: Arc::new(Admin {
@@ -566,6 +568,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
         authenticate: Arc::new(authenticate),
         readiness: watch::Sender::new(Readiness::Ready).subscribe(),
         tracer: Tracer::default(),
+        measuring: Measuring::default(),
     }
 }
 
