@@ -259,9 +259,9 @@ def generated():
         "values.schema.json": json.dumps(whole, indent=2, ensure_ascii=False) + "\n",
         "README.md": readme(top),
         "templates/_decided.tpl": decided(),
+        # A chart cannot read what lies beside it.
+        "files/alerts.yaml": ALERTS.read_text(),
     }
-    if ALERTS.exists():
-        files["files/alerts.yaml"] = ALERTS.read_text()
     return {CHART / name: text for name, text in files.items()}
 
 

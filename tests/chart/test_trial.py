@@ -194,7 +194,7 @@ class started_broker:
         self.running.until_it_says(r"(?m)^ready$")
         port = self.running.until_it_says(r'"message":"serving","address":"127\.0\.0\.1:(\d+)"')[1]
         asked = self.running.until_it_says(r'"message":"listening for probes","address":"(127\.0\.0\.1:\d+)"')[1]
-        for path in self.probes:
+        for path in [*self.probes, "/metrics"]:
             with urllib.request.urlopen(f"http://{asked}{path}", timeout=PATIENCE) as answer:
                 assert answer.status == 200, path
         return self.running, port

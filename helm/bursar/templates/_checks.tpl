@@ -72,8 +72,6 @@ Templates other than this one may rely on nothing of it: it is read with one of 
     "providers.files and providers.configMap are both set: keep one")
   (list (and $v.tracing.caSecret (not (hasPrefix "https://" (dig "tracing" "otlp_endpoint" "" $v.config))))
     "tracing.caSecret has no effect: config.tracing.otlp_endpoint is no https address")
-  (list (and $v.monitoring.prometheusRule.enabled (not (.Files.Get "files/alerts.yaml")))
-    "monitoring.prometheusRule.enabled: this chart has no alerts")
   (list (and $v.externalSecrets.secrets (not $v.externalSecrets.storeRef.name))
     "externalSecrets.secrets needs externalSecrets.storeRef.name: where the secrets are")
 ) -}}
