@@ -96,6 +96,23 @@ async fn a_commit_that_was_written_before_the_store_went_away_is_recognised_when
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_writes_is_called_that_and_not_a_conflict() {
+    let rig = Rig::new().await;
+    rig.a.store.takes_writes(false);
+    let started = Instant::now();
+    let err = rig.a.ask().await.unwrap_err();
+    assert!(
+        matches!(err, GetTokenError::Refresh(RefreshError::Store(StoreError::Unavailable { .. }))),
+        "{err:?}"
+    );
+    assert!(started.elapsed() < secs(1), "after two tries: {:?}", started.elapsed());
+    assert_eq!(rig.server.tries(), 0);
+    rig.a.store.takes_writes(true);
+    assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
+    assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_that_may_have_been_written_is_not_exchanged_on() {
     let rig = Rig::new().await;
     rig.a.store.then(Fault::ReplyLostThenAway(Room::Needed));

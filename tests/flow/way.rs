@@ -23,12 +23,20 @@ pub(crate) struct ShakyWay {
     inner: Arc<dyn Documents>,
     faults: Mutex<Vec<Fault>>,
     away: Mutex<bool>,
+    /// Reads are answered, and no write is done.
+    shut: Mutex<bool>,
     gaps: broadcast::Sender<()>,
 }
 
 impl ShakyWay {
     pub(crate) fn to(inner: Arc<dyn Documents>) -> Self {
-        Self { inner, faults: Mutex::default(), away: Mutex::default(), gaps: broadcast::Sender::new(8) }
+        Self {
+            inner,
+            faults: Mutex::default(),
+            away: Mutex::default(),
+            shut: Mutex::default(),
+            gaps: broadcast::Sender::new(8),
+        }
     }
 
     pub(crate) fn then(&self, fault: Fault) {
@@ -43,6 +51,10 @@ impl ShakyWay {
     pub(crate) fn come_back(&self) {
         *self.away.lock() = false;
         drop(self.gaps.send(()));
+    }
+
+    pub(crate) fn takes_writes(&self, takes: bool) {
+        *self.shut.lock() = !takes;
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -75,6 +87,9 @@ impl Documents for ShakyWay {
 
     async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
         self.check()?;
+        if *self.shut.lock() {
+            return Err(lost());
+        }
         let room = change.room;
         let done = self.inner.swap(change).await;
         match self.take(|fault| [Fault::ReplyLost(room), Fault::ReplyLostThenAway(room)].contains(fault)) {

@@ -27,6 +27,13 @@ pub struct Claims {
     pub ended: u64,
 }
 
+/// Whether the store has let a claim go unwritten before, with nobody else at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unheard {
+    No,
+    Once,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     won: AtomicU64,
@@ -78,6 +85,7 @@ impl Ledger {
         profile: &Profile,
         open: impl Fn(Moment) -> Attempt + Send + Sync,
     ) -> Result<Claimed, StoreError> {
+        let mut unheard = Unheard::No;
         for _ in 0..CONFLICTS_MAX {
             let Some(loaded) = self.read::<Connection>(name).await? else {
                 return Ok(Claimed::Ended(State::Revoked));
@@ -86,7 +94,8 @@ impl Ledger {
             let attempt = open(now);
             match attempt::claim(&loaded.record, seen, attempt.clone(), ask, profile, now) {
                 Claiming::Claim(next) => {
-                    if let Wrote::Done(version) = self.update_attempt(&loaded, &next, &attempt).await? {
+                    let wrote = self.update_attempt(&loaded, &next, &attempt, &mut unheard).await?;
+                    if let Wrote::Done(version) = wrote {
                         let claim = Claim { connection: *next, attempt, version };
                         return Ok(Claimed::Yours(Box::new(claim)));
                     }
@@ -113,12 +122,13 @@ impl Ledger {
     }
 
     /// Writes a claim. A reply that never came is settled by reading again: the attempt's id says whether
-    /// the write happened.
+    /// the write happened. Where nothing happened for the second time, the store takes no writes.
     async fn update_attempt(
         &self,
         loaded: &Loaded<Connection>,
         next: &Connection,
         attempt: &Attempt,
+        unheard: &mut Unheard,
     ) -> Result<Wrote, StoreError> {
         let lost = match self.update(loaded, next, Room::Needed).await {
             Err(lost @ StoreError::Unavailable { .. }) => lost,
@@ -127,6 +137,12 @@ impl Ledger {
         match self.read::<Connection>(&next.name).await {
             Ok(Some(found)) if found.record.attempt.as_ref().is_some_and(|open| open.id == attempt.id) => {
                 Ok(Wrote::Done(found.version))
+            }
+            Ok(Some(found)) if found.version == loaded.version => {
+                match std::mem::replace(unheard, Unheard::Once) {
+                    Unheard::No => Ok(Wrote::Conflict),
+                    Unheard::Once => Err(lost),
+                }
             }
             Ok(_) => Ok(Wrote::Conflict),
             Err(_) => Err(lost),

@@ -229,7 +229,7 @@ impl Risk {
             Self::NoAppendOnlyFile => "set appendonly yes",
             Self::AppendFails => "look at its log and its disk",
             Self::NeverSyncs => "set it to everysec or always",
-            Self::SyncsEachSecond => "always loses none",
+            Self::SyncsEachSecond => "set it to always to lose none",
             Self::NoReplica => "connect one",
             Self::WritesAlone => "set min-replicas-to-write 1",
             Self::NearlyFull { .. } => "raise maxmemory",
