@@ -75,7 +75,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // Looks on where rooms meet, by the traits that they meet by.
-    ("monitor", &["access", "audit", "broker", "clock", "domain", "http1", "provider", "seal", "store"]),
+    (
+        "monitor",
+        &[
+            "access",
+            "api::STATUS_CODES",
+            "audit",
+            "broker",
+            "clock",
+            "domain",
+            "http1",
+            "provider",
+            "seal",
+            "store",
+        ],
+    ),
     // Browsers. It knows what the broker says to them, and no wire type of the API.
     ("web", &["broker", "domain", "http1"]),
     // Who is on the other end of a connection, by what it proves there.

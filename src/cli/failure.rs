@@ -1,7 +1,7 @@
 //! How a command can end, its exit code, and what is said about it.
 
 use super::{advice, table::plain, times};
-use crate::api::ErrorReason;
+use crate::api::{ErrorReason, STATUS_CODES};
 use prost_types::Timestamp;
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write, process::ExitCode, time::Duration};
@@ -291,7 +291,7 @@ impl Report {
             if status.message().is_empty() { status.code().description() } else { status.message() };
         Self {
             message: advice::in_commands(&plain(message)),
-            code: Some(code_name(status.code())),
+            code: Some(STATUS_CODES[status.code() as usize]),
             reason: reason.as_deref().map(plain),
             field_violations: fields
                 .map(|each| FieldViolation {
@@ -355,28 +355,5 @@ const fn without_reason(code: Code) -> &'static str {
         _ => {
             "the answer is not of a Bursar server: check --endpoint or BURSAR_ENDPOINT, and what stands in between"
         }
-    }
-}
-
-/// Names of `google.rpc.Code`.
-const fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

@@ -1,7 +1,10 @@
 //! What traces tell of a call.
 
 use super::recording::Note;
-use crate::traces::{Span, names};
+use crate::{
+    api::STATUS_CODES,
+    traces::{Span, names},
+};
 use http::HeaderMap;
 use tonic::{Code, Status};
 
@@ -14,9 +17,9 @@ pub(super) fn told(span: &Span, note: &Note, answer: &HeaderMap) {
         span.say(names::TARGET, target.as_str());
     }
     let code = Status::from_header_map(answer).map_or(Code::Ok, |status| status.code());
-    span.say(names::RPC_STATUS, word(code));
+    span.say(names::RPC_STATUS, STATUS_CODES[code as usize]);
     if is_ours(code) {
-        span.failed(word(code));
+        span.failed(STATUS_CODES[code as usize]);
     }
 }
 
@@ -40,27 +43,5 @@ const fn is_ours(code: Code) -> bool {
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unauthenticated => false,
-    }
-}
-
-const fn word(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
