@@ -158,3 +158,7 @@ impl Sets {
         Self { policies, shadow: shadow.map(Shadow::new), decisions: Decisions::default() }
     }
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ mod worded;
 
 pub use dev::dev;
 pub use doctor::{Deployment, Listens, WhichProviders};
-pub use lint::{Finding, lint};
+pub use lint::{Finding, lint, profiles_in};
 pub use policies::{PoliciesChecked, check_policies};
 pub use serve::serve;
 pub use simulate::simulate;

@@ -187,7 +187,7 @@ impl Broker {
                 let besides = match waited {
                     Waited::Slow => Some(Degraded::RefreshSlow),
                     Waited::Failed(RefreshError::Store(
-                        StoreError::Unavailable { .. } | StoreError::Full,
+                        StoreError::Unavailable { .. } | StoreError::WritesRefused { .. } | StoreError::Full,
                     )) => Some(Degraded::StoreUnavailable),
                     Waited::Renewed | Waited::Failed(_) => None,
                 };

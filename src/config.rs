@@ -18,7 +18,7 @@ mod tracing;
 mod value;
 
 pub use self::redis::{Redis, RedisDurability, RedisPem, RedisTls, RedisTopology, RedisWait};
-pub use files::{Access, Content, Disk, Files, SecretFile};
+pub use files::{Access, Content, Disk, Files, SecretFile, profile_files};
 pub use issuers::{ISSUER_DEFAULT, TokenReview, Tokens, mounted_token};
 pub use keys::{Kek, Keys, TransitKek, TransitLogin, Upkeep};
 pub use listening::{BearerTokens, Bundles, Certificate, Clients, SocketAccess, Tls, UnixSocket};

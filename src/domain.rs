@@ -24,5 +24,6 @@ pub(crate) mod samples;
 pub mod spiffe;
 pub mod strict;
 pub mod token;
+pub mod validity;
 pub mod walk;
 pub mod words;

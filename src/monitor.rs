@@ -25,7 +25,7 @@ pub use exchanges::WatchedProvider;
 pub use keks::WatchedKek;
 pub use metrics::Metrics;
 pub use readiness::Readiness;
-pub use scrape::Sources;
+pub use scrape::{Certificate, Sources};
 pub use site::Site;
 pub use standing::Standing;
 pub use store::Watched;

@@ -159,6 +159,9 @@ pub enum StoreError {
     /// Check that Redis runs and is reachable, or that the data directory's disk works.
     #[error("store did not answer: {cause}")]
     Unavailable { cause: String },
+    /// The store can be read and takes no writes at present: it misses replicas, or cannot save. Nothing was written.
+    #[error("store takes no writes: {cause}")]
+    WritesRefused { cause: String },
     /// The store is at its memory or disk limit. Nothing was written.
     #[error("store was full: raise its memory or disk limit")]
     Full,
@@ -199,6 +202,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store is not to be had at present, for this: the same goes through once it is back.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::WritesRefused { .. })
+    }
+
     /// Whether the same read by the same process fails the same way, until somebody does something about it.
     pub const fn lasts(&self) -> bool {
         match self {
@@ -210,6 +218,7 @@ impl StoreError {
             | Self::Refused { .. }
             | Self::Unusable { .. } => true,
             Self::Unavailable { .. }
+            | Self::WritesRefused { .. }
             | Self::Full
             | Self::Deleted { .. }
             | Self::KeyAway { .. }

@@ -17,7 +17,11 @@ pub mod workload;
 pub use refusal::why;
 pub use verifier::Anchors;
 
-use crate::{access::caller::ClientCertificate, clock::Clock, clock::Timestamp};
+use crate::{
+    access::caller::ClientCertificate,
+    clock::{Clock, Timestamp},
+    domain::validity::{Age, Validity},
+};
 use ::aws_lc_rs::digest;
 use arc_swap::ArcSwap;
 use leaf::LeafError;
@@ -93,8 +97,8 @@ pub struct Server {
     clock: Arc<dyn Clock>,
     parts: Mutex<Parts>,
     shown: ArcSwap<ServerConfig>,
-    /// The end of a certificate that was warned of.
-    warned: Mutex<Option<Timestamp>>,
+    /// What a certificate was warned of for.
+    warned: Mutex<Option<(Validity, Age)>>,
     news: OnceLock<mpsc::Sender<News>>,
 }
 
@@ -176,17 +180,27 @@ impl Server {
         Ok((stream, client))
     }
 
-    /// Clients refuse a certificate that has ended: says so once. To be called now and then.
+    /// For how long the certificate is good that clients are shown.
+    pub fn validity(&self) -> Option<Validity> {
+        let parts = self.parts.lock();
+        looking::leaf(parts.certificate.end_entity_cert().ok()?)
+    }
+
+    /// Clients refuse a certificate that has ended: says so once, and once before. To be called now and then.
     pub fn warn_of_the_end(&self) {
-        let Some(ends_at) =
-            self.parts.lock().certificate.end_entity_cert().ok().and_then(|leaf| pem::ends_at(leaf))
-        else {
+        let Some(validity) = self.validity() else { return };
+        let (age, ends_at) = (validity.age(self.clock.now()), validity.until);
+        if self.warned.lock().replace((validity, age)) == Some((validity, age)) {
             return;
-        };
-        let mut warned = self.warned.lock();
-        if ends_at <= self.clock.now() && *warned != Some(ends_at) {
-            tracing::warn!(%ends_at, "this server's TLS certificate has expired: clients refuse it; replace it");
-            *warned = Some(ends_at);
+        }
+        match age {
+            Age::Good => {}
+            Age::NotYet => tracing::warn!(from = %validity.from,
+                "this server's TLS certificate is not good yet: clients refuse it; check this machine's clock"),
+            Age::EndsSoon => tracing::warn!(%ends_at,
+                "this server's TLS certificate ends soon and was not renewed: see why, or renew it; new files are taken without a restart"),
+            Age::Ended => tracing::warn!(%ends_at,
+                "this server's TLS certificate has expired: clients refuse it; replace it"),
         }
     }
 

@@ -248,6 +248,60 @@ impl fmt::Debug for Caller {
 mod tests {
     use super::*;
 
+    const CERTIFICATE: [u8; 32] = [7; 32];
+
+    /// Each kind of connection, and whom it proves to be there by what transport.
+    fn peers() -> [(Peer, Option<&'static str>, &'static str); 4] {
+        let identity = Identity::Dns("web.example.org".to_owned());
+        [
+            (Peer::Loopback, Some("local"), "loopback"),
+            (Peer::Unix { uid: 1000, gid: 7 }, Some("unix:1000"), "unix"),
+            (Peer::Tls(None), None, "tls"),
+            (
+                Peer::Tls(Some(ClientCertificate { identity, thumbprint: CERTIFICATE })),
+                Some("dns:web.example.org"),
+                "mtls",
+            ),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_connection_proves_what_it_proves() {
+        for (peer, id, transport) in peers() {
+            assert_eq!(peer.transport().word(), transport);
+            assert_eq!(peer.thumbprint(), (transport == "mtls").then_some(&CERTIFICATE));
+            let found = by_connection(&peer);
+            assert_eq!(found.as_ref().map(Caller::id), id, "{peer:?}");
+            let authenticated = ByConnection.authenticate(&peer, None, AuditClass::Read).await;
+            match (&found, authenticated) {
+                (Some(caller), Ok(same)) => {
+                    assert_eq!(same, *caller);
+                    assert_eq!((caller.transport().word(), caller.groups()), (transport, &BTreeSet::new()));
+                    assert_eq!(caller.transport(), caller.identity().usual_transport());
+                    assert_eq!(
+                        format!("{caller:?}"),
+                        format!("Caller({}, {:?})", id.unwrap(), peer.transport())
+                    );
+                }
+                (None, Err(refused)) => assert_eq!(refused.to_string(), "bring a client certificate"),
+                other => panic!("{peer:?}: {other:?}"),
+            }
+            let refused =
+                ByConnection.authenticate(&peer, Some("token"), AuditClass::Read).await.unwrap_err();
+            assert!(refused.to_string().starts_with("no issuer of tokens is configured here"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn groups_are_those_that_a_caller_came_with() {
+        let groups = BTreeSet::from(["shop".to_owned(), "web".to_owned()]);
+        let identity = Identity::Token { issuer: "cluster".to_owned(), subject: "web".to_owned() };
+        assert_eq!(identity.usual_transport(), Transport::Tls);
+        assert_eq!(Caller::new(identity, Transport::Mtls, groups.clone()).groups(), &groups);
+        let spiffe = Identity::Spiffe("spiffe://example.org/web".to_owned());
+        assert_eq!(spiffe.usual_transport(), Transport::Mtls);
+    }
+
     #[test]
     fn an_id_stands_for_one_identity() {
         for id in [

@@ -86,10 +86,8 @@ impl Policies {
             let problem = "the set has no policy: nobody could do anything";
             mistakes.push(At { file: first.to_owned(), line: 1 }.mistake(problem));
         }
-        if all.len() > POLICIES_MAX {
-            let problem = format!("the set has {} policies; {POLICIES_MAX} is the most", all.len());
-            mistakes.push(At { file: first.to_owned(), line: 1 }.mistake(problem));
-        }
+        let crowded = crowded(all.len());
+        mistakes.extend(crowded.map(|problem| At { file: first.to_owned(), line: 1 }.mistake(problem)));
         let reserved = all.iter().filter(|written| written.id().starts_with(BUILT_IN));
         mistakes.extend(reserved.map(|written| {
             written.at.clone().mistake(format!("@id: names that begin with `{BUILT_IN}` are built in"))
@@ -269,6 +267,10 @@ impl Policies {
     pub fn workloads(&self) -> usize {
         self.workloads.len()
     }
+}
+
+fn crowded(count: usize) -> Option<String> {
+    (count > POLICIES_MAX).then(|| format!("the set has {count} policies; {POLICIES_MAX} is the most"))
 }
 
 /// Embedded policies.

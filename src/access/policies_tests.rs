@@ -330,6 +330,38 @@ fn what_is_wrong_with_a_set_is_told_with_file_and_line() {
 }
 
 #[test]
+fn what_a_call_says_of_itself_is_there_only_where_it_says_so() {
+    let on = connection("a", Some(Environment::Production), &[]);
+    for (part, asked) in [
+        ("audience", Asked { audience: "api".into(), ..Asked::default() }),
+        ("on_behalf_of", Asked { on_behalf_of: "user".into(), ..Asked::default() }),
+    ] {
+        let policies =
+            set(&format!("permit (principal, action, resource) when {{ context has {part} }};"), PRODUCTION);
+        let outcome = |asked: &Asked| {
+            let (caller, action) = (&spiffe(WEB), Action::GetToken);
+            policies.decide(&Question { caller, action, target: &on.0, facts: &on.1, asked }).outcome
+        };
+        assert_eq!(outcome(&asked), Outcome::Allowed, "{part}");
+        assert_eq!(outcome(&Asked::default()), Outcome::Refused, "{part}");
+    }
+}
+
+#[test]
+fn a_set_has_a_bound_and_counts_what_the_operator_wrote() {
+    assert_eq!(crowded(POLICIES_MAX), None);
+    let problem = crowded(POLICIES_MAX + 1).unwrap();
+    assert_eq!(problem, "the set has 10001 policies; 10000 is the most");
+
+    let two = "permit (principal, action, resource); forbid (principal, action, resource);";
+    let workloads =
+        "[[workload]]\nid = \"local\"\n[[workload]]\nid = \"unix:*\"\n[[workload]]\nid = \"unix:1\"\n";
+    let policies = set(two, workloads);
+    assert_eq!((policies.count(), policies.workloads()), (2, 3));
+    assert_eq!((Policies::open().count(), Policies::open().workloads()), (0, 0));
+}
+
+#[test]
 fn policies_that_can_never_apply_are_worth_a_look() {
     let text = "permit (principal, action, resource) when { principal has nothing };\n\
                 permit (principal in Group::\"nobody\", action, resource);";

@@ -219,3 +219,26 @@ impl Action {
 const fn rpc(path: &'static str, action: Action, rate: Rate, audit: AuditClass) -> Rpc {
     Rpc { path, action, rate, audit }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_found_by_their_path_and_actions_by_their_word() {
+        for rpc in RPCS {
+            assert_eq!(by_path(rpc.path), Some(rpc));
+            assert!(rpc.path.ends_with(&format!("/{}", rpc.action.word())), "{rpc:?}");
+        }
+        for action in actions() {
+            assert_eq!(by_word(action.word()), Some(action));
+        }
+        assert_eq!((actions().count(), by_word("UseClient")), (RPCS.len() + 1, Some(Action::UseClient)));
+        for unknown in ["", "gettoken", "/bursar.v1.TokenService/GetToken"] {
+            assert_eq!(by_word(unknown), None);
+        }
+        for unknown in ["", "GetToken", "/bursar.v1.TokenService/", "/bursar.v1.TokenService/GetTokens"] {
+            assert_eq!(by_path(unknown), None);
+        }
+    }
+}

@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Disk, PemFiles, PemTrouble, SocketAccess, UnixSocket},
     grpc::listening::Door,
+    monitor::Certificate,
     tls::{
         self, Anchors, Parts, Rules,
         pem::PemError,
@@ -121,6 +122,15 @@ impl Doors {
         }
         Ok(server)
     }
+}
+
+/// Looks at the certificate that whoever comes in is shown at the time.
+pub(super) fn certificate(open: &[Door]) -> Certificate {
+    let server = open.iter().find_map(|door| match door {
+        Door::Tls(_, server) => Some(Arc::downgrade(server)),
+        Door::Tcp(_) | Door::Unix(_) => None,
+    });
+    Box::new(move || server.as_ref()?.upgrade()?.validity())
 }
 
 /// What can be said of the configuration without listening.

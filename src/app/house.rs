@@ -3,7 +3,7 @@
 use super::{
     callers::Callers,
     collector,
-    doors::Doors,
+    doors::{self, Doors},
     keks::{Chosen, keks},
     keyset::{Around, KeysetFile},
     monitoring::{Monitoring, Watching},
@@ -109,7 +109,7 @@ impl House {
         let outwards = (provider, collector::tracer(config, replica(config))?);
         let mut house = Self::over(config, parts, (rights, monitoring), outwards, clock).await?;
         let (heartbeat, audit) = (house.heartbeat.clone(), house.audit.clone());
-        monitoring.look_at(&house.broker, &house.recorder);
+        monitoring.look_at(&house.broker, &house.recorder, doors::certificate(doors));
         house.keysets = Some((files, Around { keks, keys, heartbeat, audit }, config.keys.upkeep.reload));
         Ok(Some(house))
     }

@@ -1,6 +1,10 @@
 //! Checks profile files without a server. Opens no network and no store.
 
-use crate::provider::catalogue::Catalogue;
+use crate::{
+    config::{Disk, profile_files},
+    provider::catalogue::Catalogue,
+};
+use std::path::{Path, PathBuf};
 
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,14 @@ pub struct Finding {
     pub problem: String,
     /// What to write instead.
     pub mend: String,
+}
+
+/// The files of a folder that `providers.dir` would take, in that order; else what is wrong with the folder.
+pub fn profiles_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    match profile_files(&Disk, folder) {
+        Ok(files) if files.is_empty() => Err("holds no profiles; their names end in .toml".to_owned()),
+        other => other,
+    }
 }
 
 /// Every mistake in these files, each a name and its text, in their order: a file may extend one before it.

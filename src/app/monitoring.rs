@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     config::{Config, Store},
     monitor::{
-        Census, Measuring, Metrics, Site, Sources, Standing, Watched, WatchedAudit, WatchedKek,
+        Census, Certificate, Measuring, Metrics, Site, Sources, Standing, Watched, WatchedAudit, WatchedKek,
         WatchedProvider, WatchedShelf,
     },
     provider::Provider,
@@ -103,7 +103,7 @@ impl Monitoring {
     }
 
     /// From now on there is a broker to look at, whose connections are counted where somebody can ask for it.
-    pub(super) fn look_at(&self, broker: &Arc<Broker>, recorder: &Arc<Recorder>) {
+    pub(super) fn look_at(&self, broker: &Arc<Broker>, recorder: &Arc<Recorder>, certificate: Certificate) {
         let census = Arc::new(Census::default());
         if self.address.is_some() {
             let counting = census.clone().keep_counting(broker.ledger.clone(), self.open.clone());
@@ -114,6 +114,7 @@ impl Monitoring {
             recorder: Arc::downgrade(recorder),
             metrics: Arc::downgrade(&self.metrics),
             census,
+            certificate,
         });
     }
 

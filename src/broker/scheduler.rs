@@ -105,7 +105,7 @@ impl Scheduler {
                 }
             }
             Ok(None) => {}
-            Err(lost @ StoreError::Unavailable { .. }) => return Err(lost),
+            Err(lost) if lost.is_outage() => return Err(lost),
             Err(StoreError::Deleted { .. }) => self.park(&name).await?,
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "due connection cannot be refreshed");
@@ -124,7 +124,7 @@ impl Scheduler {
             Err(err) => Err(err),
         };
         match parked {
-            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
+            Err(lost) if lost.is_outage() => Err(lost),
             Ok(()) => Ok(()),
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "connection of a deleted tenant cannot be put aside");
@@ -143,7 +143,7 @@ impl Scheduler {
         });
         match closed.await {
             Ok(_) => Ok(()),
-            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
+            Err(lost) if lost.is_outage() => Err(lost),
             Err(err) => {
                 tracing::debug!(connection = %name, cause = %err, "authorization could not be closed yet");
                 Ok(())

@@ -34,7 +34,7 @@ pub(super) enum ProviderCommand {
     },
     /// Check profile files, each upon those before it, without a server; exit code 1 if there are mistakes
     Lint {
-        /// Profile files, in the order in which they extend each other
+        /// Profile files, in the order in which they extend each other; of a folder those that `providers.dir` would take
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -81,7 +81,7 @@ struct Told<'a> {
 }
 
 fn lint(paths: &[PathBuf], format: Format, console: &mut Console) -> Result<(), Failure> {
-    let files = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let files = named(paths)?.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let found = app::lint(&files).map_err(Failure::Local)?;
     let told: Vec<_> = found
         .iter()
@@ -98,14 +98,30 @@ fn lint(paths: &[PathBuf], format: Format, console: &mut Console) -> Result<(), 
     }
 }
 
+/// With the files of folders instead of the folders.
+fn named(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(app::profiles_in(path).map_err(|problem| unusable(path, &problem))?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn unusable(path: &Path, problem: &str) -> Failure {
+    Failure::Usage(format!("{}: {problem}", plain(&path.display().to_string())))
+}
+
 fn read(path: &Path) -> Result<(String, String), Failure> {
     let name = path.display().to_string();
-    let unusable = |problem: String| Failure::Usage(format!("{}: {problem}", plain(&name)));
-    let size = std::fs::metadata(path).map_err(|error| unusable(error.kind().to_string()))?.len();
+    let size = std::fs::metadata(path).map_err(|error| unusable(path, &error.kind().to_string()))?.len();
     if size > PROFILE_BYTES_MAX {
-        return Err(unusable("is larger than 64 KiB".to_owned()));
+        return Err(unusable(path, "is larger than 64 KiB"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.kind().to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(path, &error.kind().to_string()))?;
     Ok((name, text))
 }
 

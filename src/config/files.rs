@@ -166,17 +166,10 @@ pub(super) fn named(
 
 /// The operator's provider profiles, by name. One trouble for each file that cannot be read.
 pub(super) fn profiles(files: &dyn Files, folder: &Path) -> (Vec<ProviderFile>, Vec<Trouble>) {
-    // Beside the profiles there is room for as much else (Kubernetes puts hidden folders beside what it mounts).
-    let names = match files.list(folder, 2 * PROFILES_MAX) {
+    let names = match profile_names(files, folder) {
         Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return (Vec::new(), vec![crowded()]),
-        Err(error) => return (Vec::new(), vec![unreadable(&error, PROFILE_BYTES_MAX)]),
+        Err(trouble) => return (Vec::new(), vec![trouble]),
     };
-    let mut names: Vec<_> = names.into_iter().filter(|name| is_profile(name)).collect();
-    names.sort_unstable();
-    if names.len() > PROFILES_MAX {
-        return (Vec::new(), vec![crowded()]);
-    }
     let (mut read, mut troubles) = (Vec::new(), Vec::new());
     for name in names {
         match text(files, &folder.join(&name), PROFILE_BYTES_MAX) {
@@ -185,6 +178,24 @@ pub(super) fn profiles(files: &dyn Files, folder: &Path) -> (Vec<ProviderFile>, 
         }
     }
     (read, troubles)
+}
+
+/// The files of a folder that are profiles, in the order in which they are read; else what is wrong with the folder.
+pub fn profile_files(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let names = profile_names(files, folder).map_err(|(problem, mend)| format!("{problem}; {mend}"))?;
+    Ok(names.iter().map(|name| folder.join(name)).collect())
+}
+
+/// Those files of a folder that are profiles, in the order in which they are read.
+fn profile_names(files: &dyn Files, folder: &Path) -> Result<Vec<String>, Trouble> {
+    // Beside the profiles there is room for as much else (Kubernetes puts hidden folders beside what it mounts).
+    let names = files.list(folder, 2 * PROFILES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => crowded(),
+        _ => unreadable(&error, PROFILE_BYTES_MAX),
+    })?;
+    let mut names: Vec<_> = names.into_iter().filter(|name| is_profile(name)).collect();
+    names.sort_unstable();
+    if names.len() > PROFILES_MAX { Err(crowded()) } else { Ok(names) }
 }
 
 fn is_profile(name: &str) -> bool {

@@ -1,20 +1,10 @@
 //! Certificates of this deployment: whether they are good now and for how long, and whether a chain is one.
 
 use super::{Check, Finding};
-use crate::clock::Timestamp;
-use std::time::Duration;
-
-/// So long before its end a certificate is told of,
-const WARN: Duration = Duration::from_secs(14 * 86_400);
-/// unless its whole life is short: then when this part is left. Whatever renews it has had its time by then.
-const WARN_PART: u32 = 3;
-
-/// From when to when a certificate is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    pub from: Timestamp,
-    pub until: Timestamp,
-}
+use crate::{
+    clock::Timestamp,
+    domain::validity::{Age, Validity},
+};
 
 /// What is shown to others, leaf first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,29 +12,6 @@ pub struct Chain {
     pub certificates: Vec<Validity>,
     /// The first that the next one did not sign, from 0.
     pub broken_after: Option<usize>,
-}
-
-/// How a certificate's time is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
-    Good,
-    EndsSoon,
-    Ended,
-    NotYet,
-}
-
-impl Validity {
-    fn age(self, now: Timestamp) -> Age {
-        if self.until <= now {
-            Age::Ended
-        } else if now < self.from {
-            Age::NotYet
-        } else if now.until(self.until) < WARN.min(self.from.until(self.until) / WARN_PART) {
-            Age::EndsSoon
-        } else {
-            Age::Good
-        }
-    }
 }
 
 /// A chain of this deployment's own, with its key, which fits.

@@ -1,6 +1,6 @@
 //! Whether a disk has room for what is written to it.
 
-use super::{Check, Finding};
+use super::{Check, Finding, Level};
 use std::path::PathBuf;
 
 const MIB: u64 = 1024 * 1024;
@@ -31,6 +31,10 @@ pub fn room(volume: &Volume) -> Finding {
     let text = format!("{} of {} are free", shown(*free), shown(*total));
     let mend =
         "make room or give it a larger disk: when it is full nothing is released and no token is refreshed";
+    if *total == 0 {
+        let untold = "its file system does not tell how large it is";
+        return Check::Space.found(Level::Skipped, subject, untold, "see to it yourself that it has room");
+    }
     let enough = WARN_BELOW.max((total / WARN_PART).min(WARN_PART_MAX));
     if *free < FAIL_BELOW {
         Check::Space.fail(subject, text, mend)
@@ -52,11 +56,12 @@ pub fn shown(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Level, *};
+    use super::*;
 
     #[test]
     fn room_is_judged_by_what_is_left_and_by_the_size_of_the_disk() {
         for (free, total, level) in [
+            (0, 0, Level::Skipped),
             (0, GIB, Level::Fail),
             (FAIL_BELOW - 1, 100 * GIB, Level::Fail),
             (FAIL_BELOW, GIB, Level::Warn),

@@ -72,6 +72,15 @@ pub fn nodes(all: &[Node]) -> Vec<Finding> {
         .collect()
 }
 
+/// One that can be read, so that all else is looked at.
+pub fn takes_no_writes(address: &str, cause: &str) -> Finding {
+    Check::Store.fail(
+        subject(address),
+        format!("takes no writes, so that nothing is refreshed: {cause}"),
+        "bring its replicas back, or give its disk room: docs/redis.md, \"When it does not work\"",
+    )
+}
+
 pub fn durability(nodes: &[Node], risks: &[Risk]) -> Vec<Finding> {
     let told = risks.iter().map(|risk| {
         let Risk { address, weight, problem, mend } = risk;

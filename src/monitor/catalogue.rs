@@ -218,6 +218,13 @@ pub const STORE_UP: Metric = metric(
     &[],
     "1 if the last operation of the store that ended was answered, else 0",
 );
+pub const STORE_WRITABLE: Metric = metric(
+    "bursar_store_writable",
+    Gauge,
+    Count,
+    &[],
+    "0 if the store refused the last write that needed room, as it is full, misses replicas or cannot save, else 1",
+);
 pub const FEED_UP: Metric =
     metric("bursar_change_feed_up", Gauge, Count, &[], "1 if the store's change feed hears, else 0");
 
@@ -235,6 +242,20 @@ pub const KEK_UP: Metric = metric(
     Count,
     &[],
     "1 if the last operation of the key-encryption key's owner went well, else 0",
+);
+pub const CERTIFICATE_LEFT: Metric = metric(
+    "bursar_tls_certificate_time_to_expiry",
+    Gauge,
+    Seconds,
+    &[],
+    "What is left of the certificate that callers are shown; negative when it has expired. Only where there is TLS",
+);
+pub const CERTIFICATE_SOON: Metric = metric(
+    "bursar_tls_certificate_renewal_margin",
+    Gauge,
+    Seconds,
+    &[],
+    "What should be left of that certificate when it is renewed: a third of its life, 14 days at most",
 );
 
 // Audit.
@@ -310,9 +331,12 @@ pub const ALL: &[Metric] = &[
     STORE,
     CONFLICTS,
     STORE_UP,
+    STORE_WRITABLE,
     FEED_UP,
     KEK,
     KEK_UP,
+    CERTIFICATE_LEFT,
+    CERTIFICATE_SOON,
     AUDIT_EVENTS,
     AUDIT_FAILURES,
     AUDIT_LINES,

@@ -37,6 +37,7 @@ labels! {
     StoreFailure {
         Nothing = "",
         Unavailable = "unavailable",
+        WritesRefused = "writes_refused",
         Full = "full",
         Unreadable = "unreadable",
         Refused = "refused",
@@ -90,6 +91,7 @@ impl StoreFailure {
     pub(super) fn of(err: &StoreError) -> Self {
         match err {
             StoreError::Unavailable { .. } => Self::Unavailable,
+            StoreError::WritesRefused { .. } => Self::WritesRefused,
             StoreError::Full => Self::Full,
             StoreError::Broken { .. }
             | StoreError::Forged { .. }

@@ -20,6 +20,7 @@ pub struct Facts {
     pub listening: Listening,
     pub stopping: Stopping,
     pub store: Reach,
+    pub writes: Writes,
     pub feed: Hearing,
 }
 
@@ -55,6 +56,17 @@ pub enum Reach {
     Answers,
     /// It does not answer, since then.
     Away(Timestamp),
+}
+
+/// Whether the store takes what needs room, by the last such write that it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writes {
+    Taken,
+    /// It can be read and takes nothing, since then; why.
+    Refused {
+        since: Timestamp,
+        why: String,
+    },
 }
 
 /// The store's change feed.
@@ -95,7 +107,7 @@ pub fn judge(facts: &Facts, now: Timestamp, outage: Duration) -> Report {
         check("root_key", root_key(&facts.root_key)),
         check("listening", listening(facts.listening)),
         check("draining", draining(facts.stopping)),
-        check("store", store(facts.store, now, outage)),
+        check("store", store(facts.store, &facts.writes, now, outage)),
         check("change_feed", feed(facts.feed, now)),
     ])
 }
@@ -125,10 +137,17 @@ fn draining(stopping: Stopping) -> Finding {
 }
 
 /// Tokens in memory are served without the store. All replicas lose the same one at once: whoever says no because of
-/// that leaves callers with nobody to ask, so it is said late.
-fn store(reach: Reach, now: Timestamp, outage: Duration) -> Finding {
+/// that leaves callers with nobody to ask, so it is said late. Where the store takes no writes no replica refreshes, and
+/// what there is can be had from this one as from any other.
+fn store(reach: Reach, writes: &Writes, now: Timestamp, outage: Duration) -> Finding {
     match reach {
-        Reach::Answers => Finding::Fine("answers".into()),
+        Reach::Answers => match writes {
+            Writes::Taken => Finding::Fine("answers".into()),
+            Writes::Refused { since, why } => Finding::Worrying(format!(
+                "answers, and takes no writes since {since} ({} s), so that nothing is refreshed: {why}",
+                since.until(now).as_secs()
+            )),
+        },
         Reach::Unknown => Finding::Failing("was not asked yet".into()),
         Reach::Away(since) if since.until(now) < outage => Finding::Worrying(format!(
             "does not answer since {since}: tokens in memory are served; not ready after {} s of it",
@@ -188,6 +207,7 @@ mod tests {
             listening: Listening::Yes,
             stopping: Stopping::No,
             store: Reach::Answers,
+            writes: Writes::Taken,
             feed: Hearing::Hears,
         }
     }
@@ -256,6 +276,15 @@ mod tests {
             ),
             (away.clone(), 600, OUTAGE, NotReady, format!("[-] store: does not answer {SINCE}")),
             (away, 0, Duration::ZERO, NotReady, format!("[-] store: does not answer {SINCE}")),
+            (
+                Facts { writes: Writes::Refused { since: THEN, why: "no replicas".into() }, ..serving() },
+                100_000,
+                OUTAGE,
+                Ready,
+                format!(
+                    "[!] store: answers, and takes no writes {SINCE} (100000 s), so that nothing is refreshed: no replicas"
+                ),
+            ),
             (
                 deaf,
                 100_000,

@@ -6,7 +6,7 @@ use super::{
     census::{Census, Count},
     labels::{ClaimOutcome, Look, Past},
     process::Process,
-    readiness::{Hearing, Reach, Readiness},
+    readiness::{Hearing, Reach, Readiness, Writes},
     standing::Standing,
     store::Backlog,
 };
@@ -14,7 +14,7 @@ use crate::{
     audit::Recorder,
     broker::{Broker, warm::Looks},
     clock::Timestamp,
-    domain::lifecycle::Degraded,
+    domain::{lifecycle::Degraded, validity::Validity},
     store::ledger::Claims,
 };
 use prometheus_client::{
@@ -34,7 +34,11 @@ pub struct Sources {
     pub recorder: Weak<Recorder>,
     pub census: Arc<Census>,
     pub metrics: Weak<super::Metrics>,
+    pub certificate: Certificate,
 }
+
+/// For how long the certificate is good that callers are shown at present; `None` where there is none.
+pub type Certificate = Box<dyn Fn() -> Option<Validity> + Send + Sync>;
 
 pub(super) struct Scrape {
     standing: Arc<Standing>,
@@ -69,8 +73,13 @@ impl Collector for Scrape {
         }
         if let Some(broker) = sources.broker.upgrade() {
             page.broker(&broker)?;
+            let now = broker.clock.now();
             if let Some(count) = sources.census.last() {
-                page.count(&count, broker.clock.now())?;
+                page.count(&count, now)?;
+            }
+            if let Some(certificate) = (sources.certificate)() {
+                page.gauge(&catalogue::CERTIFICATE_LEFT, &remaining(certificate.until, now))?;
+                page.gauge(&catalogue::CERTIFICATE_SOON, &certificate.soon().as_secs_f64())?;
             }
         }
         if let Some(recorder) = sources.recorder.upgrade() {
@@ -87,6 +96,10 @@ impl Scrape {
             Reach::Answers => 1,
             Reach::Unknown | Reach::Away(_) => 0,
         };
+        let writable = match facts.writes {
+            Writes::Taken => 1,
+            Writes::Refused { .. } => 0,
+        };
         let hears = match facts.feed {
             Hearing::Hears => 1,
             Hearing::NotYet | Hearing::Deaf(_) => 0,
@@ -96,6 +109,7 @@ impl Scrape {
             Readiness::NotReady => 0,
         };
         page.gauge(&catalogue::STORE_UP, &answers)?;
+        page.gauge(&catalogue::STORE_WRITABLE, &writable)?;
         page.gauge(&catalogue::FEED_UP, &hears)?;
         page.gauge(&catalogue::READY, &ready)
     }
@@ -211,8 +225,12 @@ fn labelled<'a, const N: usize>(of: &Metric, values: [&'a str; N]) -> Vec<(&'sta
 
 /// Negative where the end is over.
 fn left(ends: &BTreeMap<String, Timestamp>, now: Timestamp) -> Series<'_, 1, f64> {
-    let seconds = |end: &Timestamp| now.until(*end).as_secs_f64() - end.until(now).as_secs_f64();
-    ends.iter().map(|(provider, end)| ([provider.as_str()], seconds(end))).collect()
+    ends.iter().map(|(provider, end)| ([provider.as_str()], remaining(*end, now))).collect()
+}
+
+/// Seconds, below nothing when it is over.
+fn remaining(end: Timestamp, now: Timestamp) -> f64 {
+    now.until(end).as_secs_f64() - end.until(now).as_secs_f64()
 }
 
 #[cfg(test)]

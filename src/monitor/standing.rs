@@ -1,6 +1,8 @@
 //! What is known of this replica at present, as it was last told. Judged anew whenever somebody asks.
 
-use super::readiness::{Facts, Hearing, Listening, Reach, Readiness, Report, RootKey, Stopping, judge};
+use super::readiness::{
+    Facts, Hearing, Listening, Reach, Readiness, Report, RootKey, Stopping, Writes, judge,
+};
 use crate::{
     clock::{Clock, Timestamp},
     store::StoreError,
@@ -32,6 +34,7 @@ impl Standing {
             listening: Listening::NotYet,
             stopping: Stopping::No,
             store: Reach::Unknown,
+            writes: Writes::Taken,
             feed: Hearing::NotYet,
         };
         let known = Mutex::new(Known { facts, asked: None });
@@ -78,6 +81,23 @@ impl Standing {
         let mut known = self.known.lock();
         known.asked = Some(now);
         known.facts.store = reach(known.facts.store, outcome.as_ref().err(), now);
+    }
+
+    /// How a write ended that the store may refuse for want of room.
+    pub(super) fn wrote<T>(&self, outcome: &Result<T, StoreError>) {
+        let now = self.clock.now();
+        let mut known = self.known.lock();
+        match outcome {
+            Ok(_) => known.facts.writes = Writes::Taken,
+            Err(err @ (StoreError::WritesRefused { .. } | StoreError::Full)) => {
+                let since = match known.facts.writes {
+                    Writes::Refused { since, .. } => since,
+                    Writes::Taken => now,
+                };
+                known.facts.writes = Writes::Refused { since, why: err.to_string() };
+            }
+            Err(_) => {}
+        }
     }
 
     /// How long the store was not asked; `None`: never.
@@ -144,5 +164,22 @@ mod tests {
         assert_eq!(*told.borrow(), Readiness::Ready);
         stop.cancel();
         assert_eq!(standing.report().readiness(), Readiness::NotReady);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_takes_nothing_is_said_to_until_it_takes_something() {
+        let clock = Arc::new(TokioClock::starting_at(Timestamp::from_secs(1_000)));
+        let standing = Standing::new(clock, Duration::from_secs(60), CancellationToken::new());
+        let refused = Err::<(), _>(StoreError::WritesRefused { cause: "no replicas".into() });
+        for outcome in [refused, Err(StoreError::Full)] {
+            standing.wrote(&outcome);
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        standing.wrote::<()>(&Err(StoreError::Contended { name: "n".into() }));
+        standing.wrote(&away());
+        let want = Writes::Refused { since: Timestamp::from_secs(1_000), why: StoreError::Full.to_string() };
+        assert_eq!(standing.facts().writes, want, "since the first refusal, for the reason of the last");
+        standing.wrote(&Ok(()));
+        assert_eq!(standing.facts().writes, Writes::Taken);
     }
 }

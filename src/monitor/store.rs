@@ -8,7 +8,7 @@ use super::{
     metrics::{Durations, FAST, Making, Metrics},
     standing::Standing,
 };
-use crate::store::{Change, Dated, Document, Documents, Due, Feed, Key, StoreError, Swapped};
+use crate::store::{Change, Dated, Document, Documents, Due, Feed, Key, Room, StoreError, Swapped};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter};
@@ -112,11 +112,19 @@ impl Documents for Watched {
     }
 
     async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
-        let swapped = self.noted(Operation::Swap, self.inner.swap(change)).await?;
-        if let Swapped::Conflict(_) = swapped.value {
-            self.metrics.store.conflicts.inc();
+        let room = change.room;
+        let swapped = self.noted(Operation::Swap, self.inner.swap(change)).await;
+        match (&swapped, room) {
+            // Nothing was written, so that nothing is known of room.
+            (Ok(Dated { value: Swapped::Conflict(_), .. }), _) => {
+                self.metrics.store.conflicts.inc();
+            }
+            (Ok(Dated { value: Swapped::Done(_), .. }) | Err(_), Room::Needed) => {
+                self.standing.wrote(&swapped)
+            }
+            (Ok(_) | Err(_), Room::Forced) => {}
         }
-        Ok(swapped)
+        swapped
     }
 
     fn shards(&self) -> u16 {

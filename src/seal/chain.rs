@@ -299,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_found_by_their_number_and_by_what_they_are_for() {
+        let numbers = |states: &[KeyState]| {
+            let chain = whole(chain(states));
+            let number = |found: Option<&KeyVersion>| found.map(|held| held.version);
+            assert_eq!(number(chain.version(0)), None);
+            assert_eq!(number(chain.version(2)), Some(2));
+            (number(chain.active()), number(chain.prepared()), chain.is_held())
+        };
+        assert_eq!(numbers(&[DecryptOnly, Active, Prepared]), (Some(2), Some(3), true));
+        assert_eq!(numbers(&[Active, Prepared]), (Some(1), Some(2), true));
+        assert_eq!(numbers(&[Destroyed, Active]), (Some(2), None, true));
+        assert_eq!(numbers(&[Destroyed, Destroyed]), (None, None, false));
+    }
+
+    #[test]
     fn a_version_is_shown_without_what_is_wrapped() {
         let shown = format!("{:?}", chain(&[Active])[0]);
         assert_eq!(shown, "[version 1, Active, 1 bytes wrapped, made 1970-01-01T00:00:00.000Z]");

@@ -304,6 +304,27 @@ fn a_stamp_holds_for_its_holder_name_version_and_body_only() {
 }
 
 #[test]
+fn what_an_older_version_sealed_is_sealed_anew_and_only_that() {
+    let before = Known::acme().keys();
+    let Known { deployment, holder, kek, version, secret } = Known::acme();
+    let after = Ring::new(deployment, holder, kek, 4, [(version, secret), (4, filled(100))]).unwrap();
+    let after = OwnerKeys::new(after);
+    assert_eq!([2, 3, 4].map(|version| before.holds(version)), [false, true, false]);
+    assert_eq!([2, 3, 4].map(|version| after.holds(version)), [false, true, true]);
+
+    let sealed = before.seal(&place(), &token("canary")).unwrap();
+    let anew = after.sealed_anew(&place(), &sealed).unwrap().expect("an older version sealed it");
+    assert_eq!(claimed_key_version(&anew), Some(4));
+    assert_eq!(opened::<RefreshToken>(&after, &place(), anew.bytes()).as_deref(), Ok("canary"));
+    assert!(after.sealed_anew(&place(), &anew).unwrap().is_none());
+    assert!(before.sealed_anew(&place(), &sealed).unwrap().is_none());
+
+    assert!(before.holds_that_of(&sealed) && after.holds_that_of(&sealed) && after.holds_that_of(&anew));
+    assert!(!before.holds_that_of(&anew));
+    assert!(!after.holds_that_of(&Sealed::<RefreshToken>::from_bytes(&b""[..])));
+}
+
+#[test]
 fn debug_of_keys_shows_the_holder_and_no_key() {
     let keys = Known::acme().keys();
     assert_eq!(format!("{keys:?}"), "[keys of tenants/acme, version 3 active]");

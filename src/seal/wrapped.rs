@@ -150,6 +150,13 @@ mod tests {
             let wrapped = Wrapped { key, ciphertext: vec![0; ciphertext], annotations };
             assert_eq!(fits(&wrapped), good, "{id} {ciphertext} {value}");
         }
+        // All annotations together have one.
+        for (more, good) in [(0, true), (1, false)] {
+            let half = KEK_ANNOTATIONS_MAX / 2 - 1;
+            let annotations = [("a".to_owned(), vec![0; half]), ("b".to_owned(), vec![0; half + more])];
+            let wrapped = Wrapped { annotations: annotations.into(), ..wrapped() };
+            assert_eq!(fits(&wrapped), good, "{more} more");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod watch;
 
 pub use self::{
     durability::{DurabilityFinding, Risk, Weight},
-    looking::{Denied, NodeNow},
+    looking::{Denied, NodeNow, Tried},
     options::{Confirm, Durability, Fresh, RedisOptions, Topology},
 };
 
@@ -184,11 +184,11 @@ impl Documents for RedisStore {
             Room::Forced => &self.forced,
         };
         if let (Room::Needed, Some(cause)) = (change.room, self.watch.objection()) {
-            return Err(StoreError::Unavailable { cause });
+            return Err(StoreError::WritesRefused { cause });
         }
         let run = script.run(&self.nodes, &self.layout, &change, &self.confirming).await;
         let run = run.map_err(StoreError::from);
-        if let Err(StoreError::Unavailable { .. }) = run
+        if run.as_ref().is_err_and(StoreError::is_outage)
             && let Ok(node) = self.nodes.node(slot_of(&self.layout.document(&change.key)))
         {
             // A primary that became a replica would go on to answer reads, from an ever older past.

@@ -1,7 +1,7 @@
 //! Certificates as somebody sees them who examines them: from when to when each is good, and whether a chain is one.
 
 use super::pem::{self, PemError};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, domain::validity::Validity};
 use rustls::{
     CertificateError, RootCertStore,
     client::verify_server_cert_signed_by_trust_anchor,
@@ -10,9 +10,6 @@ use rustls::{
 };
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// From when to when.
-pub type Validity = (Timestamp, Timestamp);
 
 /// A chain, leaf first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +43,22 @@ fn parsed<'d>(all: &'d [CertificateDer<'_>]) -> Result<Vec<X509Certificate<'d>>,
     all.iter().map(read).collect()
 }
 
+/// From when to when a certificate in DER is good; `None` for what is none.
+pub fn leaf(der: &[u8]) -> Option<Validity> {
+    X509Certificate::from_der(der).ok().map(|(_, leaf)| validity(&leaf))
+}
+
 fn validity(certificate: &X509Certificate<'_>) -> Validity {
     let at = |seconds| Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0));
     let validity = certificate.validity();
-    (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()))
+    Validity { from: at(validity.not_before.timestamp()), until: at(validity.not_after.timestamp()) }
 }
 
 /// Whether names fit and signatures do not, as when an authority has a new key under its old name. Judged at a moment at
 /// which all are good: their time is told apart.
 fn forged(chain: &[CertificateDer<'_>], parsed: &[X509Certificate<'_>]) -> bool {
     let [leaf, between @ .., last] = chain else { return false };
-    let from = parsed.iter().map(validity).map(|(from, _)| from).max().unwrap_or_default();
+    let from = parsed.iter().map(|one| validity(one).from).max().unwrap_or_default();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(from.as_secs() + 1));
     let mut roots = RootCertStore::empty();
     if roots.add(last.clone().into_owned()).is_err() {
@@ -101,7 +103,7 @@ mod tests {
     fn certificates_tell_from_when_to_when_they_are_good() {
         let hour = Duration::from_secs(3600);
         let found = chain(&Authority::new().server().pem()).unwrap();
-        assert_eq!(found.certificates, [(NOW.minus(hour), NOW.plus(hour))]);
+        assert_eq!(found.certificates, [Validity { from: NOW.minus(hour), until: NOW.plus(hour) }]);
         let two = [Authority::new().pem(), Authority::new().pem()].concat();
         assert_eq!(bundle(&two).unwrap().len(), 2);
     }

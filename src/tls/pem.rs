@@ -66,17 +66,11 @@ pub fn certified_der(
     key: &PrivateKeyDer<'_>,
 ) -> Result<(CertifiedKey, Timestamp), (Of, PemError)> {
     let leaf = chain.first().ok_or((Of::Chain, PemError::NoCertificate))?;
-    let ends_at = ends_at(leaf).ok_or((Of::Chain, PemError::NoCertificate))?;
+    let ends_at = super::looking::leaf(leaf).ok_or((Of::Chain, PemError::NoCertificate))?.until;
     let key = any_supported_type(key).map_err(|_| (Of::Key, PemError::NoKey))?;
     let certified = CertifiedKey::new(chain, key);
     certified.keys_match().map_err(|_| (Of::Key, PemError::OtherKey))?;
     Ok((certified, ends_at))
-}
-
-/// When a certificate ends; `None` for what is none.
-pub fn ends_at(der: &[u8]) -> Option<Timestamp> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(Timestamp::from_secs(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0)))
 }
 
 /// Which of two files.

@@ -3,7 +3,7 @@
 use crate::{
     rig::{HOUR, Rig, secs, served},
     server::{DELAY, Say},
-    way::Fault,
+    way::{Fault, Shut},
 };
 use bursar::{
     broker::{GetTokenError, refresher::RefreshError},
@@ -97,19 +97,34 @@ async fn a_commit_that_was_written_before_the_store_went_away_is_recognised_when
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_writes_is_called_that_and_not_a_conflict() {
+    for shut in [Shut::Silent, Shut::Refused] {
+        let rig = Rig::new().await;
+        rig.a.store.shut(Some(shut));
+        let started = Instant::now();
+        let err = rig.a.ask().await.unwrap_err();
+        let GetTokenError::Refresh(RefreshError::Store(why)) = &err else { panic!("{shut:?}: {err:?}") };
+        assert_eq!(matches!(why, StoreError::WritesRefused { .. }), shut == Shut::Refused, "{why:?}");
+        assert!(why.is_outage(), "{why:?}");
+        assert!(started.elapsed() < secs(1), "{shut:?}, after two tries: {:?}", started.elapsed());
+        assert_eq!(rig.server.tries(), 0);
+        rig.a.store.shut(None);
+        assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
+        assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
+    }
+}
+
+/// An answer is kept in memory until the store takes it, however often it says no.
+#[tokio::test(start_paused = true)]
+async fn an_answer_outlasts_a_store_that_takes_no_writes() {
     let rig = Rig::new().await;
-    rig.a.store.takes_writes(false);
-    let started = Instant::now();
-    let err = rig.a.ask().await.unwrap_err();
-    assert!(
-        matches!(err, GetTokenError::Refresh(RefreshError::Store(StoreError::Unavailable { .. }))),
-        "{err:?}"
-    );
-    assert!(started.elapsed() < secs(1), "after two tries: {:?}", started.elapsed());
-    assert_eq!(rig.server.tries(), 0);
-    rig.a.store.takes_writes(true);
-    assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
-    assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
+    let caller = rig.a.asking();
+    sleep(DELAY / 2).await;
+    rig.a.store.shut(Some(Shut::Refused));
+    sleep(secs(60)).await;
+    assert!(!caller.is_finished());
+    rig.a.store.shut(None);
+    assert_eq!(caller.await.unwrap().unwrap(), served("at1"));
+    assert_eq!((rig.server.tries(), rig.record().await.generation), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,13 +18,21 @@ pub(crate) enum Fault {
     SlowRead(Duration),
 }
 
+/// What becomes of writes that are not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// Nothing is heard of them.
+    Silent,
+    Refused,
+}
+
 /// A replica's way to the store.
 pub(crate) struct ShakyWay {
     inner: Arc<dyn Documents>,
     faults: Mutex<Vec<Fault>>,
     away: Mutex<bool>,
     /// Reads are answered, and no write is done.
-    shut: Mutex<bool>,
+    shut: Mutex<Option<Shut>>,
     gaps: broadcast::Sender<()>,
 }
 
@@ -53,8 +61,9 @@ impl ShakyWay {
         drop(self.gaps.send(()));
     }
 
-    pub(crate) fn takes_writes(&self, takes: bool) {
-        *self.shut.lock() = !takes;
+    /// `None`: writes are done.
+    pub(crate) fn shut(&self, shut: Option<Shut>) {
+        *self.shut.lock() = shut;
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -87,8 +96,12 @@ impl Documents for ShakyWay {
 
     async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
         self.check()?;
-        if *self.shut.lock() {
-            return Err(lost());
+        match *self.shut.lock() {
+            Some(Shut::Silent) => return Err(lost()),
+            Some(Shut::Refused) => {
+                return Err(StoreError::WritesRefused { cause: "as the test says".to_owned() });
+            }
+            None => {}
         }
         let room = change.room;
         let done = self.inner.swap(change).await;

@@ -296,6 +296,11 @@ async fn profile_files_are_checked_without_a_server() {
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((code, told.as_array().unwrap().len()), (1, 2));
     assert_eq!((&told[0]["line"], &told[0]["key"]), (&json!(4), &json!("rotatoin")));
+    // A folder is what is in it, by name.
+    let (code, of_folder) = lint(&[&folder.path().display().to_string(), "--output", "json"]);
+    assert_eq!((code, serde_json::from_str::<Value>(&of_folder).unwrap()), (1, told));
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    assert_eq!(lint(&[&folder.path().join("empty").display().to_string()]).0, 2);
     // A file by itself lacks what it extends; one that cannot be read, or none at all, is a matter of usage.
     assert_eq!(lint(&[&upper]).0, 1);
     assert_eq!(lint(&[&folder.path().join("none.toml").display().to_string()]).0, 2);

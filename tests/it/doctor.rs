@@ -164,6 +164,14 @@ async fn a_healthy_deployment_has_nothing_to_mend_and_each_mistake_is_told_by_it
     assert_eq!(doctor(&config, &[&running[..], &["--strict"]].concat()).await.exit, 1);
     set("appendfsync", "always").await;
 
+    // It can be read: all else is looked at.
+    set("min-replicas-to-write", "1").await;
+    let told = doctor(&config, &running).await;
+    told.has_exactly("takes no writes", &[("store", "fail")]);
+    assert!(told.mends().contains("bring its replicas back"), "{}", told.mends());
+    assert_eq!(told.checks(), looked_at, "{:#}", told.said);
+    set("min-replicas-to-write", "0").await;
+
     // Keys of another deployment.
     scene.write("other-keyset", FileMode::Secret, bursar::app::generate_keyset().unwrap().expose());
     let other = changed(&config, "wrong-keys", "/keyset\"", "/other-keyset\"");

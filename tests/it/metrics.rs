@@ -7,10 +7,12 @@ use crate::{
         api::{Api, name, reason},
         foreign::python,
         metrics::{Scraped, families, value},
+        pki::Pki,
         probes::{self, Probes},
         process::Broker,
         redis::Server,
         scene::{FileMode, Held, Place, Scene, Settings},
+        site::Site,
         until,
     },
 };
@@ -235,6 +237,15 @@ impl Pair {
         for up in ["bursar_store_up", "bursar_change_feed_up"] {
             self.here.counts(up, 1).await;
         }
+        self.here.counts("bursar_store_writable", 1).await;
+        self.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+        self.here.counts("bursar_store_writable", 0).await;
+        let told = self.here.at.get("/readyz").await;
+        assert_eq!(told.status, 200, "{told:?}");
+        assert!(told.body.contains("[!] store: answers, and takes no writes since"), "{told:?}");
+        assert!(told.body.contains("min-replicas-to-write"), "{told:?}");
+        self.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+        self.here.counts("bursar_store_writable", 1).await;
         let series =
             "db_client_operation_duration_seconds_count{db_system_name=\"redis\",db_operation_name=\"read\"}";
         let reads = self.here.value(series).await;
@@ -265,9 +276,10 @@ async fn every_metric_moves_when_its_cause_is_made_to_happen() {
     pair.outages().await;
     let disk = audit_failures().await;
     let service = key_service().await;
+    let shown = certificate().await;
 
     let moved: BTreeSet<_> =
-        [&pair.here, &pair.there, &disk, &service].iter().flat_map(|one| one.moved()).collect();
+        [&pair.here, &pair.there, &disk, &service, &shown].iter().flat_map(|one| one.moved()).collect();
     let lost = ["bursar_claims_total", "bursar_store_conflicts_total"].map(String::from);
     let moved: BTreeSet<_> = moved.into_iter().chain(lost).collect();
     let all: BTreeSet<_> = ALL.iter().map(catalogue::Metric::full_name).collect();
@@ -299,7 +311,8 @@ async fn documented(text: &str) {
         found.insert(full);
     }
     // What happens elsewhere only is shown elsewhere only.
-    let missing: Vec<_> = known.keys().filter(|name| !found.contains(*name)).collect();
+    let elsewhere = |name: &&String| name.starts_with("bursar_tls_");
+    let missing: Vec<_> = known.keys().filter(|name| !found.contains(*name) && !elsewhere(name)).collect();
     assert!(missing.is_empty(), "documented and not there: {missing:?}");
 }
 
@@ -349,6 +362,21 @@ async fn key_service() -> Scraped {
     for up in ["bursar_kek_up", "bursar_ready"] {
         scraped.counts(up, 1).await;
     }
+    scraped
+}
+
+/// A listener with TLS, whose certificate is replaced by one that has ended.
+async fn certificate() -> Scraped {
+    let pki = Pki::new();
+    let site = Site::new(&pki.server(), &pki.certificate());
+    probes::watched(&site.path("broker.toml"), "10m");
+    let broker = site.serve().await;
+    let scraped = Scraped::new(Probes::of(&broker).await);
+    let left = "bursar_tls_certificate_time_to_expiry_seconds";
+    scraped.becomes(left, |left| left > 86_400.0).await;
+    scraped.counts("bursar_tls_certificate_renewal_margin_seconds", 14 * 86_400).await;
+    site.release("ended", &pki.server_until(2024), &pki.certificate());
+    scraped.becomes(left, |left| left < -86_400.0).await;
     scraped
 }
 

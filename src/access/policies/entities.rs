@@ -323,3 +323,27 @@ fn context(caller: &Caller, asked: &Asked) -> Result<Context, NotSaid> {
     }
     Context::from_pairs(said).map_err(|err| NotSaid(err.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_service_account_in_one_form_only() {
+        assert_eq!(account_of_path("/ns/shop/sa/web"), Some(("shop", "web")));
+        for other in [
+            "",
+            "/web",
+            "/ns/shop",
+            "/ns/shop/sa",
+            "/ns/shop/sa/",
+            "/ns//sa/web",
+            "/ns/shop/sa/web/2",
+            "/ns/shop/of/sa/web",
+            "/x/ns/shop/sa/web",
+            "ns/shop/sa/web",
+        ] {
+            assert_eq!(account_of_path(other), None, "{other}");
+        }
+    }
+}

@@ -8,12 +8,13 @@ use crate::{
     config::{Certificate, Disk, PemTrouble, Store, Tls},
     doctor::{
         Check, Finding,
-        certificates::{self as judge, Chain, Validity},
+        certificates::{self as judge, Chain},
         issuers,
     },
     domain::{
         issuer::{Issuer, KeySource},
         names::ProviderName,
+        validity::Validity,
     },
     provider::{Check as Look, Provider, Providers},
     tls::{
@@ -189,26 +190,17 @@ fn chained(
 ) -> Vec<Finding> {
     match read {
         Ok(looking::Chain { certificates, broken_after }) => {
-            let certificates = certificates.into_iter().map(validity).collect();
             judge::chain(subject, &Chain { certificates, broken_after }, now)
         }
         Err(err) => vec![Check::Certificate.fail(subject, err.to_string(), err.mend())],
     }
 }
 
-fn believed(
-    subject: &str,
-    read: Result<Vec<looking::Validity>, PemError>,
-    now: crate::clock::Timestamp,
-) -> Finding {
+fn believed(subject: &str, read: Result<Vec<Validity>, PemError>, now: crate::clock::Timestamp) -> Finding {
     match read {
-        Ok(all) => judge::authorities(subject, &all.into_iter().map(validity).collect::<Vec<_>>(), now),
+        Ok(all) => judge::authorities(subject, &all, now),
         Err(err) => Check::Authorities.fail(subject, err.to_string(), err.mend()),
     }
-}
-
-fn validity((from, until): looking::Validity) -> Validity {
-    Validity { from, until }
 }
 
 /// How many keys an issuer has.

@@ -60,14 +60,17 @@ impl Deployment {
             Ok(store) => store,
             Err(err) => return failed(err.to_string()),
         };
-        let (nodes, denied) = match tokio::join!(store.nodes_now(&*self.clock), store.denied()) {
-            (Ok(nodes), Ok(denied)) => (nodes, denied),
+        let (nodes, tried) = match tokio::join!(store.nodes_now(&*self.clock), store.tried()) {
+            (Ok(nodes), Ok(tried)) => (nodes, tried),
             (Err(err), _) | (_, Err(err)) => return failed(err.to_string()),
         };
         let risks: Vec<_> = store.durability().iter().map(risk).collect();
-        let denied: Vec<_> = denied.into_iter().map(|one| (one.node.to_string(), one.command)).collect();
+        let denied: Vec<_> =
+            tried.denied.into_iter().map(|one| (one.node.to_string(), one.command)).collect();
         let seen: Vec<_> = nodes.iter().map(node).collect();
         let mut found = judge::nodes(&seen);
+        let refusing = tried.refusing.iter();
+        found.extend(refusing.map(|(node, cause)| judge::takes_no_writes(&node.to_string(), cause)));
         found.extend(judge::durability(&seen, &risks));
         found.extend(judge::rights(&seen, &denied));
         found.extend(nodes.iter().map(|node| {

@@ -143,6 +143,7 @@ impl Admin {
             match stored.await {
                 Err(AdminError::Store(
                     StoreError::Unavailable { .. }
+                    | StoreError::WritesRefused { .. }
                     | StoreError::Full
                     | StoreError::KeyAway { .. }
                     | StoreError::Contended { .. },

@@ -285,9 +285,13 @@ impl Custodian {
         match self.step_of(&owner, Act::Rewrap).await {
             Ok(_) => Ok(Fate::Moved(Root::wrapped_by(&found))),
             Err(KeysError::Store(StoreError::NoKeys { .. })) => Ok(Fate::Gone),
-            Err(err @ KeysError::Store(StoreError::Unavailable { .. } | StoreError::KeyAway { .. })) => {
-                Err(err)
-            }
+            Err(
+                err @ KeysError::Store(
+                    StoreError::Unavailable { .. }
+                    | StoreError::WritesRefused { .. }
+                    | StoreError::KeyAway { .. },
+                ),
+            ) => Err(err),
             Err(err) => {
                 tracing::error!(record = %key, cause = %err,
                     "stored key chain cannot be wrapped anew and stays as it is: restore it from a back-up");

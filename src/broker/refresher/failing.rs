@@ -102,7 +102,7 @@ impl Parts {
                     }
                     return Ok(self.kept(watch, loaded).record.due);
                 }
-                Err(StoreError::Unavailable { .. }) => {}
+                Err(err) if err.is_outage() => {}
                 Err(err) => return Err(err.into()),
             }
             tokio::time::sleep(jittered(pause, claim.attempt().id, 0, turn)).await;

@@ -118,6 +118,7 @@ impl Fault for StoreError {
     fn word(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "store_unavailable",
+            Self::WritesRefused { .. } => "store_writes_refused",
             Self::Full => "store_full",
             Self::Broken { .. } => "store_broken",
             Self::Forged { .. } => "store_forged",

@@ -16,6 +16,10 @@ pub(super) fn store(err: &StoreError) -> Problem {
             tracing::warn!(cause = %err, "store was not available to a caller");
             Problem::new(R::StoreUnavailable, "the broker's store did not answer: ask again")
         }
+        StoreError::WritesRefused { .. } => {
+            tracing::warn!(cause = %err, "store took nothing from a caller");
+            Problem::new(R::StoreUnavailable, "the broker's store takes no writes at present: ask again")
+        }
         StoreError::Full => {
             Problem::new(R::StoreFull, "the broker's store is full: its operator has to give it room")
         }

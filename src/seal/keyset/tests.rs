@@ -97,6 +97,34 @@ fn a_keyset_has_a_bound() {
     assert_eq!(FileKeyset::parse(&lines(99)).unwrap().rotated().unwrap().primary.version, 100);
 }
 
+/// Version and role of each key, in the order in which they are listed.
+fn listed(keyset: &FileKeyset) -> Vec<(u32, &'static str, KekId)> {
+    keyset.keys().collect()
+}
+
+#[test]
+fn keys_are_listed_oldest_first_with_their_roles() {
+    let keyset = FileKeyset::parse(&text(&[
+        line(3, "primary", 3),
+        line(2, "decrypt-only", 2),
+        line(1, "decrypt-only", 1),
+    ]));
+    let want =
+        [(1, "decrypt-only", key(1, 1).id), (2, "decrypt-only", key(2, 2).id), (3, "primary", key(3, 3).id)];
+    assert_eq!(listed(&keyset.unwrap()), want);
+}
+
+#[test]
+fn only_a_key_that_no_longer_wraps_can_be_taken_away() {
+    let keyset = || FileKeyset { primary: key(3, 3), decrypt_only: vec![key(1, 1), key(2, 2)] };
+    let left = keyset().without(2).unwrap();
+    assert_eq!(listed(&left), [(1, "decrypt-only", key(1, 1).id), (3, "primary", key(3, 3).id)]);
+
+    let refused = |version| keyset().without(version).unwrap_err().to_string();
+    assert!(refused(3).starts_with("keyset: that key is the primary one"), "{}", refused(3));
+    assert!(refused(4).starts_with("keyset: has no key of that version"), "{}", refused(4));
+}
+
 #[tokio::test]
 async fn an_old_key_unwraps_what_it_wrapped_and_no_longer_wraps() {
     let old = FileKeyset { primary: key(1, 1), decrypt_only: Vec::new() };

@@ -119,6 +119,7 @@ async fn every_change_to_a_key_chain_is_refused() {
         let mut chain = good.clone();
         change(&mut chain);
         assert_eq!(root.unlock_chain(&acme, &chain).err(), Some(SealBroken), "change {at}");
+        assert_eq!(root.check_chain(&acme, &chain), Err(SealBroken), "change {at}");
         let step = root.advance(&acme, &chain, 2, KeyState::Active, NOW);
         assert_eq!(step, Err(SealError::Broken(SealBroken)), "change {at}");
         assert_eq!(root.prepare(&acme, &chain, NOW), Err(SealError::Broken(SealBroken)), "change {at}");
@@ -262,6 +263,29 @@ async fn a_new_root_key_wraps_chains_anew_and_the_old_one_may_go() {
     let last = Root::unlock(&kek, &ended).await.unwrap();
     assert!(!is_broken(&last.unlock_chain(&acme, &anew).unwrap(), sealed.bytes()));
     assert_eq!(last.unlock_chain(&acme, &chain).err(), Some(SealBroken), "a copy of before does not open");
+}
+
+#[tokio::test]
+async fn what_a_root_key_seals_names_the_kek_that_wraps_the_active_version() {
+    let (old, first, root) = root().await;
+    let owner = owner("tenants/acme");
+    let names = |root: &Root| Envelope::parse(&root.new_chain(&owner, NOW).versions[0].wrapped).unwrap().kek;
+    assert_eq!(names(&root), old.id());
+    assert_eq!(names(&Root::unlock(&old, &first).await.unwrap()), old.id());
+
+    let before = old.id();
+    let new = old.rotated().unwrap();
+    let prepared = root.prepare_root(&new, &first, NOW).await.unwrap();
+    let waiting = Root::unlock(&new, &prepared).await.unwrap();
+    assert_eq!(names(&waiting), before, "its second version is prepared only");
+    let rotated = waiting.advance_root(&prepared, 2, KeyState::Active, NOW).unwrap();
+    assert_eq!(names(&Root::unlock(&new, &rotated).await.unwrap()), new.id());
+}
+
+#[tokio::test]
+async fn debug_of_a_root_key_shows_its_version_and_no_key() {
+    let (_, _, root) = root().await;
+    assert_eq!(format!("{root:?}"), "[keys of root, version 1 active]");
 }
 
 #[tokio::test]

@@ -36,6 +36,14 @@ pub struct NodeNow {
     pub answered: Timestamp,
 }
 
+/// What came of trying all that a broker does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tried {
+    pub denied: Vec<Denied>,
+    /// Nodes that take no writes from anybody at present, and why.
+    pub refusing: BTreeMap<HostPort, String>,
+}
+
 /// A command that the user may not give there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
@@ -90,15 +98,15 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// What the user may not do, of all that a broker does.
-    pub async fn denied(&self) -> Result<Vec<Denied>, StoreError> {
+    /// What the user may not do of all that a broker does, and which nodes take no writes.
+    pub async fn tried(&self) -> Result<Tried, StoreError> {
         let mut one_shard_each: BTreeMap<HostPort, (Arc<Node>, u16)> = BTreeMap::new();
         for shard in 0..self.layout.shards() {
             let node = self.nodes.node(slot_of(&self.layout.nothing(shard)))?;
             one_shard_each.entry(node.address.clone()).or_insert((node, shard));
         }
         let waits = self.confirming.waits().then_some(WAITS);
-        let mut denied = Vec::new();
+        let mut tried = Tried::default();
         for (address, (node, shard)) in one_shard_each {
             let key = self.layout.nothing(shard);
             for (command, words) in NEEDED.iter().copied().chain(waits) {
@@ -111,7 +119,10 @@ impl RedisStore {
                 let deadline = Instant::now() + CALL_TIMEOUT;
                 match node.link(Lane::Reads).ask::<(Value,)>(&question, deadline).await {
                     Err(Fault::Store(error)) if is_denied(&error) => {
-                        denied.push(Denied { node: address.clone(), command });
+                        tried.denied.push(Denied { node: address.clone(), command });
+                    }
+                    Err(Fault::Store(StoreError::WritesRefused { cause })) => {
+                        tried.refusing.insert(address.clone(), cause);
                     }
                     // Refused for something else than rights, which is told elsewhere: the right is there.
                     Ok(_)
@@ -127,6 +138,6 @@ impl RedisStore {
                 }
             }
         }
-        Ok(denied)
+        Ok(tried)
     }
 }

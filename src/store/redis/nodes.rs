@@ -171,9 +171,12 @@ impl Nodes {
         question: &Pipeline,
     ) -> Result<T, Fault> {
         let answer = self.follow(slot, lane, question, Instant::now() + CALL_TIMEOUT).await;
-        if let Err(Fault::Store(StoreError::Unavailable { .. }) | Fault::Dial(_) | Fault::ReadOnly(_)) =
-            &answer
-        {
+        let elsewhere = match &answer {
+            Err(Fault::Store(error)) => error.is_outage(),
+            Err(Fault::Dial(_) | Fault::ReadOnly(_)) => true,
+            Ok(_) | Err(Fault::NoScript | Fault::Moved(_) | Fault::Ask(_) | Fault::TryAgain) => false,
+        };
+        if elsewhere {
             // It may be served elsewhere by now.
             self.wake.notify_one();
         }

@@ -91,6 +91,10 @@ impl Refusals<'_> {
         StoreError::Unavailable { cause: format!("{} at {} {what}", self.peer, self.address) }
     }
 
+    fn writes_refused(&self, why: &str) -> StoreError {
+        StoreError::WritesRefused { cause: format!("{} at {} {why}", self.peer, self.address) }
+    }
+
     pub(super) fn silent(&self) -> StoreError {
         self.unavailable("was silent")
     }
@@ -146,9 +150,9 @@ impl Refusals<'_> {
                 self.unusable("does not have this database: check store.redis.database")
             }
             "WRONGTYPE" => self.unusable("holds another program's keys in this namespace: choose another one"),
-            "MISCONF" => self.unavailable("refused to write: it cannot save to its disk (MISCONF)"),
-            "NOREPLICAS" => self.unavailable(
-                "refused to write: fewer replicas are connected than its min-replicas-to-write (NOREPLICAS)",
+            "MISCONF" => self.writes_refused("cannot save to its disk (MISCONF)"),
+            "NOREPLICAS" => self.writes_refused(
+                "has fewer replicas connected than its min-replicas-to-write (NOREPLICAS)",
             ),
             // READONLY, LOADING, CLUSTERDOWN, MASTERDOWN, BUSY: all pass.
             code => self.unavailable(&format!("refused with {code}")),
@@ -331,8 +335,12 @@ mod tests {
         for code in codes {
             let error =
                 of(&host(), Peer::Data, Clustered::No).explain(&refusal(code, "SECRET text of the server"));
-            let kept = matches!(error, StoreError::Unavailable { .. });
-            assert!(kept && error.to_string().contains("Redis at host:6379"), "{code}: {error}");
+            assert_eq!(
+                matches!(error, StoreError::WritesRefused { .. }),
+                ["NOREPLICAS", "MISCONF"].contains(&code),
+                "{code}: {error}"
+            );
+            assert!(error.is_outage() && error.to_string().contains("Redis at host:6379"), "{code}: {error}");
             assert!(!error.to_string().contains("SECRET"), "{error}");
         }
     }

@@ -11,7 +11,7 @@ use crate::support::{
 };
 use bursar::{
     domain::{host_port::HostPort, token::Secret},
-    store::redis::{Confirm, Fresh, RedisOptions, Risk, Topology},
+    store::redis::{Confirm, Fresh, RedisOptions, Risk, Topology, Tried},
 };
 use rustls::ClientConfig;
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ async fn sentinels_lead_to_the_primary_and_every_law_holds_there() {
     let looking = RedisStore::look(fleet.options()).await.unwrap();
     let seen = looking.nodes_now(&SystemClock).await.unwrap();
     assert_eq!((seen.len(), seen[0].replicas), (1, fleet.servers.len() - 1));
-    assert_eq!(looking.denied().await.unwrap(), []);
+    assert_eq!(looking.tried().await.unwrap(), Tried::default());
     let store = RedisStore::connect(fleet.options()).await.unwrap();
     let risks: Vec<_> = store.durability().into_iter().map(|finding| finding.risk).collect();
     assert_eq!(risks, [Risk::Unknown { setting: "appendfsync" }]);
