@@ -287,6 +287,13 @@ fn what_is_built_in_is_sound() {
 }
 
 #[test]
+fn mistakes_are_shown_a_line_each() {
+    let at = |line| At { file: "a.cedar".into(), line };
+    let all = Mistakes(vec![at(2).mistake("is wrong"), at(7).mistake("is wrong, too")]);
+    assert_eq!(all.to_string(), "a.cedar:2: is wrong\na.cedar:7: is wrong, too");
+}
+
+#[test]
 fn what_is_wrong_with_a_set_is_told_with_file_and_line() {
     let cases = [
         ("\n\npermit (principal, action, resource", 3, "unexpected end"),
@@ -412,6 +419,106 @@ fn why_nothing_allowed_names_what_came_nearest() {
     let explained = policies.explain(&question);
     assert_eq!(explained.deciding[0].id, "bursar.environments.connections");
     assert!(!explained.near.is_empty(), "and nothing stands behind the wall");
+}
+
+#[test]
+fn what_a_permit_lacks_is_told_of_each_form_of_scope() {
+    let (target, facts) = connection("a", Some(Environment::Production), &[]);
+    let caller = spiffe(WEB);
+    let (action, asked) = (Action::GetToken, Asked::default());
+    let question = Question { caller: &caller, action, target: &target, facts: &facts, asked: &asked };
+    for (resource, fits) in [
+        ("resource", true),
+        ("resource is Connection", true),
+        ("resource == Connection::\"tenants/a/connections/concur\"", true),
+        ("resource == Connection::\"tenants/a/connections/other\"", false),
+        ("resource in Connection::\"tenants/a/connections/concur\"", true),
+        ("resource in Connection::\"tenants/a/connections/other\"", false),
+        ("resource in Tenant::\"tenants/a\"", true),
+        ("resource in Tenant::\"tenants/b\"", false),
+        ("resource is Connection in Tenant::\"tenants/a\"", true),
+        ("resource is Connection in Tenant::\"tenants/b\"", false),
+    ] {
+        let text = format!("permit (principal, action, {resource}) when {{ resource.hasTag(\"never\") }};");
+        // Where what has tags is not named, the schema wants to hear that it does.
+        let text = match resource {
+            "resource" => "permit (principal, action, resource) when { context has audience };".to_owned(),
+            _ => text.replace("action,", "action == Action::\"GetToken\","),
+        };
+        let explained = set(&text, PRODUCTION).explain(&question);
+        let near: Vec<_> = explained.near.iter().map(|near| near.lacks.clone()).collect();
+        let want = if fits { Lack::Condition } else { Lack::Resource };
+        assert_eq!(near, [vec![want]], "{resource}");
+    }
+    let provider = (Target::Provider("providers/okta".parse().unwrap()), Facts::Nothing);
+    let question =
+        Question { action: Action::GetProvider, target: &provider.0, facts: &provider.1, ..question };
+    for (resource, lacks) in [
+        ("resource is Provider", Lack::Condition),
+        ("resource is Provider in Platform::\"platform\"", Lack::Condition),
+        ("resource is Connection", Lack::Resource),
+        ("resource is Connection in Platform::\"platform\"", Lack::Resource),
+    ] {
+        let text = format!("permit (principal, action, {resource}) when {{ principal has uid }};");
+        let (policies, _) = Policies::load(&[cedar(&text)]).unwrap_or_else(|err| panic!("{resource}: {err}"));
+        let near = policies.explain(&question).near;
+        assert_eq!(near.first().map(|near| near.lacks.as_slice()), Some(&[lacks][..]), "{resource}");
+    }
+}
+
+#[test]
+fn what_a_permit_lacks_is_said_in_words() {
+    let words = [Lack::Condition, Lack::Resource, Lack::Principal, Lack::Action].map(|lack| lack.to_string());
+    let want = [
+        "its conditions do not hold",
+        "it is for other things",
+        "it is for other callers",
+        "it is for other actions",
+    ];
+    assert_eq!(words, want);
+}
+
+#[test]
+fn a_policy_without_a_name_is_called_for_where_it_stands() {
+    let two =
+        "permit (principal, action, resource); forbid (principal, action == Action::\"GetToken\", resource);";
+    let policies = set(&format!("\n{two}\npermit (principal, action, resource);"), PRODUCTION);
+    let own = policies.all.iter().map(Written::id).filter(|id| !id.starts_with(BUILT_IN));
+    assert_eq!(own.collect::<Vec<_>>(), ["a.cedar:2", "a.cedar:2.2", "a.cedar:3"]);
+}
+
+#[test]
+fn a_call_is_put_to_those_policies_only_that_can_matter() {
+    let permits = |scope: &str| format!("@id({scope:?}) permit ({});\n", scope.replace('\'', "\""));
+    let text = [
+        "principal, action, resource",
+        "principal == Workload::'spiffe://example.org/ns/shop/sa/web', action, resource",
+        "principal == Workload::'local', action, resource",
+        "principal in Group::'shop', action, resource",
+        "principal in Group::'others', action, resource",
+        "principal, action == Action::'GetToken', resource",
+        "principal, action == Action::'GetClient', resource",
+        "principal == Workload::'local', action == Action::'GetToken', resource",
+        "principal, action, resource in Tenant::'tenants/a'",
+        "principal, action, resource in Tenant::'tenants/b'",
+        "principal, action, resource == Connection::'tenants/a/connections/x'",
+        "principal, action, resource == Connection::'tenants/b/connections/x'",
+        "principal, action, resource == Client::'tenants/b/clients/x'",
+        "principal, action, resource == Client::'platform/clients/x'",
+        "principal, action, resource == Provider::'providers/okta'",
+        "principal, action, resource in Platform::'platform'",
+    ];
+    let all: String = text.into_iter().map(permits).collect();
+    let workloads = format!("[[workload]]\nid = {WEB:?}\ngroups = [\"shop\"]\n");
+    let (policies, _) =
+        Policies::load(&[cedar(&all), toml(&workloads)]).unwrap_or_else(|err| panic!("{err}"));
+    let about = policies.workloads.about(WEB);
+    let caller = spiffe(WEB);
+    let owner = Owner::Tenant("tenants/a".parse().unwrap());
+    let asked = policies.candidates((&caller, &about), Action::GetToken, &owner);
+    let asked: Vec<_> =
+        asked.iter().map(|written| written.id()).filter(|id| !id.starts_with(BUILT_IN)).collect();
+    assert_eq!(asked, [text[0], text[1], text[3], text[5], text[8], text[10]]);
 }
 
 /// What all policies at once answer, without slices.

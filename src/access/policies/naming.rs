@@ -95,6 +95,23 @@ mod tests {
             assert!(err.contains(action.word()) && err.len() > 40, "{err}");
             assert!(!groups(action).is_empty(), "{action:?}");
         }
+        let fits = |action| {
+            let fits: Vec<_> = names.into_iter().filter(|name| target(action, name).is_ok()).collect();
+            fits.join(" ")
+        };
+        for (action, want) in [
+            (Action::GetToken, "tenants/a/connections/b"),
+            (Action::UpdateClient, "tenants/a/clients/b platform/clients/b"),
+            (Action::UpdateTenant, "tenants/a"),
+            (Action::ListConnections, "tenants/a platform"),
+            (Action::GetProvider, "providers/b"),
+            (Action::GetKeyChain, "keyChains/kek tenants/a/keyChain"),
+        ] {
+            assert_eq!(fits(action), want, "{action:?}");
+        }
+        let forms =
+            "is nothing that GetClient is done to: tenants/TENANT/clients/NAME or platform/clients/NAME";
+        assert_eq!(target(Action::GetClient, "acme").unwrap_err().to_string(), forms);
         assert_eq!(target(Action::ListConnections, "tenants/-"), Ok(Target::Deployment));
         assert_eq!(groups(Action::UseClient), ["use", "write"]);
         assert_eq!(resources(Action::ListClients), ["Platform", "Tenant"]);

@@ -59,7 +59,7 @@ impl Workloads {
         };
         for entry in page.workload {
             let line = At::of(&file.name, &file.text, entry.id.span().start);
-            if self.exact.len() + self.beginnings.len() >= WORKLOADS_MAX {
+            if self.len() >= WORKLOADS_MAX {
                 mistakes.push(line.mistake(format!("a set has at most {WORKLOADS_MAX} workloads")));
                 return;
             }
@@ -212,6 +212,29 @@ mod tests {
         assert_eq!(groups("oidc:cluster:system:x"), "all cluster tokens");
         assert_eq!(groups("oidc:clusters:system:x"), "all tokens");
         assert_eq!(groups("spiffe://a/b"), "all spiffe");
+    }
+
+    #[test]
+    fn ids_groups_and_sets_have_a_bound() {
+        let longest = |beginning: &str| format!("{beginning}{}", "x".repeat(WORD_MAX - beginning.len()));
+        for (id, group, good) in [
+            ("local".to_owned(), "g".repeat(WORD_MAX), true),
+            ("local".to_owned(), "g".repeat(WORD_MAX + 1), false),
+            ("local".to_owned(), String::new(), false),
+            (longest("dns:"), "g".to_owned(), true),
+            (format!("{}x", longest("dns:")), "g".to_owned(), false),
+            ("spiffe://a/*/b".to_owned(), "g".to_owned(), false),
+            ("spiffe://a/*/*".to_owned(), "g".to_owned(), false),
+        ] {
+            let (workloads, mistakes) = read(&format!("[[workload]]\nid = {id:?}\ngroups = [{group:?}]\n"));
+            assert_eq!((mistakes.is_empty(), workloads.is_empty()), (good, !good), "{mistakes:?}");
+        }
+        let entries = |count: usize| -> String {
+            (0..count).map(|number| format!("[[workload]]\nid = \"unix:{number}\"\n")).collect()
+        };
+        let (workloads, mistakes) = read(&entries(WORKLOADS_MAX + 1));
+        assert_eq!((workloads.len(), mistakes.len()), (WORKLOADS_MAX, 1));
+        assert_eq!(mistakes[0].problem, "a set has at most 10000 workloads");
     }
 
     #[test]

@@ -241,3 +241,52 @@ impl Written {
         self.what.contains(&action)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entities::Kind;
+
+    #[test]
+    fn a_literal_names_something_that_there_can_be_or_is_a_mistake() {
+        for (kind, good, bad) in [
+            (Kind::Platform, vec!["platform"], "none"),
+            (Kind::Tenant, vec!["tenants/a"], "none"),
+            (Kind::Provider, vec!["none", "providers/okta"], "okta"),
+            (Kind::Client, vec!["none", "tenants/a/clients/x", "platform/clients/x"], "tenants/a"),
+            (Kind::Connection, vec!["tenants/a/connections/x"], "none"),
+            (
+                Kind::KeyChain,
+                vec!["keyChains/kek", "keyChains/root", "platform/keyChain", "tenants/a/keyChain"],
+                "none",
+            ),
+            (Kind::Workload, vec!["local", "spiffe://a/b", "dns:a", "oidc:a:b", "unix:1"], "web"),
+        ] {
+            for id in good {
+                assert_eq!(literal_problem(&entities::uid(kind, id)), None, "{kind:?} {id}");
+            }
+            let problem = literal_problem(&entities::uid(kind, bad)).expect(bad);
+            assert!(problem.starts_with(&format!("{}::{bad:?} names no", kind.word())), "{problem}");
+        }
+        for anything in [Kind::Group, Kind::Action] {
+            assert_eq!(literal_problem(&entities::uid(anything, "anything")), None);
+        }
+    }
+
+    #[test]
+    fn a_name_tells_whose_a_thing_is_where_it_does() {
+        let a = || Some(Owner::Tenant("tenants/a".parse().unwrap()));
+        for (kind, id, owner) in [
+            (Kind::Platform, "platform", Some(Owner::Platform)),
+            (Kind::Provider, "providers/okta", Some(Owner::Platform)),
+            (Kind::Tenant, "tenants/a", a()),
+            (Kind::Client, "tenants/a/clients/x", a()),
+            (Kind::Client, "platform/clients/x", Some(Owner::Platform)),
+            (Kind::Client, "none", None),
+            (Kind::Connection, "tenants/a/connections/x", a()),
+            (Kind::KeyChain, "tenants/a/keyChain", None),
+        ] {
+            assert_eq!(owner_of(&entities::uid(kind, id)), owner, "{kind:?} {id}");
+        }
+    }
+}

@@ -26,6 +26,12 @@ use tokio_util::sync::CancellationToken;
 /// How often the log of the KEK's keys is written again because somebody else wrote first.
 const CONFLICTS_MAX: u32 = 16;
 
+/// Since when a key wraps root keys that the log does not have: the first has since the deployment began.
+pub(super) fn met_at(log: &KekLog, root: &KeyChain, now: Timestamp) -> Timestamp {
+    let first = root.versions.first().filter(|_| log.keys.is_empty());
+    first.map_or(now, |first| first.created_at)
+}
+
 /// Where a rotation is, by its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
@@ -181,12 +187,13 @@ impl Custodian {
     pub(super) async fn noted_keks(&self, next: Option<&KekKey>) -> Result<KekLog, KeysError> {
         for _ in 0..CONFLICTS_MAX {
             let RootNow { rooted, at } = self.keys.root_now().await?;
-            let keys: Vec<_> = rooted.chain.keks().into_keys().chain(next.cloned()).collect();
             let loaded = self.ledger.read::<KekLog>(&KekLogName).await?;
             let here = self.ledger.now().here;
             let empty = || KekLog { uid: here.uuid(), created_at: here, keys: Vec::new() };
             let mut log = loaded.as_ref().map_or_else(empty, |loaded| loaded.record.clone());
-            for key in keys {
+            let since = met_at(&log, &rooted.chain.chain, at);
+            let wrapping = rooted.chain.keks().into_keys().map(|key| (key, since));
+            for (key, at) in wrapping.chain(next.cloned().map(|next| (next, at))) {
                 let unused = log.find(key.kind.word(), &key.id).is_none_or(|seen| seen.retired_at.is_some());
                 if unused {
                     log.used(key.kind.word(), &key.id, at);

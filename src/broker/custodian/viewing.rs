@@ -1,6 +1,6 @@
 //! Key chains as they may be shown: never the keys.
 
-use super::{Custodian, KeysError, no_chain, task_of};
+use super::{Custodian, KeysError, no_chain, rotating::met_at, task_of};
 use crate::{
     access::Chain,
     broker::keys::RootNow,
@@ -82,11 +82,11 @@ impl Custodian {
         let log = self.ledger.read::<KekLog>(&KekLogName).await?.map(|loaded| loaded.record);
         let here = self.ledger.now().here;
         let mut log = log.unwrap_or_else(|| KekLog { uid: here.uuid(), created_at: here, keys: Vec::new() });
+        let since = met_at(&log, &rooted.chain.chain, at);
         for key in
             wrapped.keys().filter(|key| log.find(key.kind.word(), &key.id).is_none()).collect::<Vec<_>>()
         {
-            let seen_at = rooted.chain.chain.versions.first().map_or(at, |first| first.created_at);
-            log.used(key.kind.word(), &key.id, seen_at);
+            log.used(key.kind.word(), &key.id, since);
         }
         if let Ok(next) = self.keys.kek().present().await
             && log.find(next.kind.word(), &next.id).is_none()
