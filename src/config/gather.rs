@@ -103,7 +103,7 @@ impl Settings {
         // Sorted behind ours, and the weakest: a key that was set anywhere wins.
         let agent = ours.pop_if(|(name, _)| name == SPIFFE_ENDPOINT_SOCKET);
         for (variable, text) in ours {
-            let origin = Origin::Environment(variable.clone());
+            let origin = Origin::Environment(shown(&variable));
             match self.schema.keys.iter().find(|key| key.variable() == variable) {
                 Some(key) if text.contains(char::REPLACEMENT_CHARACTER) => {
                     let problem = "is not UTF-8 text".to_owned();

@@ -58,9 +58,10 @@ impl Workloads {
             }
         };
         for entry in page.workload {
-            let line = At::of(&file.name, &file.text, entry.id.span().start);
             if self.len() >= WORKLOADS_MAX {
-                mistakes.push(line.mistake(format!("a set has at most {WORKLOADS_MAX} workloads")));
+                // Finding a line takes reading all before it: only where it is told.
+                let at = At::of(&file.name, &file.text, entry.id.span().start);
+                mistakes.push(at.mistake(format!("a set has at most {WORKLOADS_MAX} workloads")));
                 return;
             }
             match entry.about(file) {

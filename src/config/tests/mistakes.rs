@@ -273,6 +273,7 @@ fn each_mistake_in_the_environment_is_told_with_its_mend() {
         ),
         (("BURSAR_DATA_DIR", "a\u{fffd}"), "data_dir (BURSAR_DATA_DIR): is not UTF-8 text"),
         (("BURSAR_LISTEN_PORT", "1"), "BURSAR_LISTEN_PORT: is not a variable of bursar"),
+        (("BURSAR_\u{1b}[2J", "1"), "BURSAR_\\u{1b}[2J: is not a variable of bursar"),
         (("BURSAR_REFRSH_TICK", "1s"), "BURSAR_REFRSH_TICK: is not a variable of bursar"),
     ];
     for (variable, want) in cases {

@@ -63,7 +63,7 @@ async fn a_killed_primary_is_replaced_and_its_shards_go_on() {
     // As a replica it comes back, and is not taken for the primary that it was.
     cluster.servers[owner].restart().await;
     until("it is a replica by now", Duration::from_secs(30), || async {
-        let info: String = cluster.servers[owner].command(&["INFO", "replication"]).await;
+        let info = cluster.servers[owner].replication().await;
         info.contains("master_link_status:up").then_some(())
     })
     .await;

@@ -473,7 +473,7 @@ async fn a_write_waits_for_replicas_and_goes_on_without_them() {
     let lines = vec![follows, "repl-diskless-sync-delay 0".to_owned()];
     let replica = Server::with(Settings { lines, ..Settings::default() }).await;
     crate::support::until("the replica is online", Duration::from_secs(20), || async {
-        let info: String = server.command(&["INFO", "replication"]).await;
+        let info = server.replication().await;
         info.contains("state=online").then_some(())
     })
     .await;

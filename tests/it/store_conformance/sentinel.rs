@@ -130,7 +130,7 @@ async fn a_primary_that_falls_silent_is_left_for_the_one_that_took_over() {
     gap(&mut feed).await;
     fleet.servers[0].signal("CONT");
     until("it is a replica by now", FAILOVER_MAX, || async {
-        let info: String = fleet.servers[0].command(&["INFO", "replication"]).await;
+        let info = fleet.servers[0].replication().await;
         info.contains("role:slave").then_some(())
     })
     .await;

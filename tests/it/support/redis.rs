@@ -134,6 +134,11 @@ impl Server {
         command.query_async(&mut connection).await
     }
 
+    /// What it says of replication. Who is made a replica cuts off whoever asks just then: nothing, until it is asked again.
+    pub(crate) async fn replication(&self) -> String {
+        self.try_command(&["INFO", "replication"]).await.unwrap_or_default()
+    }
+
     pub(crate) fn address(&self) -> HostPort {
         HostPort::new("127.0.0.1", self.port).unwrap()
     }

@@ -80,7 +80,7 @@ impl Watched {
         let (one, other) = tokio::join!(Server::with(settings.clone()), Server::with(settings));
         let servers = vec![first, one, other];
         until("the replicas are online", TOGETHER_MAX, || async {
-            let info: String = servers[0].command(&["INFO", "replication"]).await;
+            let info = servers[0].replication().await;
             (info.matches("state=online").count() == 2).then_some(())
         })
         .await;
@@ -143,7 +143,7 @@ impl Cluster {
         }
         for replica in &servers[PRIMARIES..] {
             until("the replica is in step", TOGETHER_MAX, || async {
-                let info: String = replica.command(&["INFO", "replication"]).await;
+                let info = replica.replication().await;
                 info.contains("master_link_status:up").then_some(())
             })
             .await;
