@@ -120,7 +120,7 @@ impl Documents for Watched {
                 self.metrics.store.conflicts.inc();
             }
             (Ok(Dated { value: Swapped::Done(_), .. }) | Err(_), Room::Needed) => {
-                self.standing.wrote(&swapped)
+                self.standing.wrote(&swapped);
             }
             (Ok(_) | Err(_), Room::Forced) => {}
         }

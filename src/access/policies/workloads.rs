@@ -230,10 +230,9 @@ mod tests {
             let (workloads, mistakes) = read(&format!("[[workload]]\nid = {id:?}\ngroups = [{group:?}]\n"));
             assert_eq!((mistakes.is_empty(), workloads.is_empty()), (good, !good), "{mistakes:?}");
         }
-        let entries = |count: usize| -> String {
-            (0..count).map(|number| format!("[[workload]]\nid = \"unix:{number}\"\n")).collect()
-        };
-        let (workloads, mistakes) = read(&entries(WORKLOADS_MAX + 1));
+        let entry = |number| format!("[[workload]]\nid = \"unix:{number}\"\n");
+        let entries: Vec<_> = (0..=WORKLOADS_MAX).map(entry).collect();
+        let (workloads, mistakes) = read(&entries.concat());
         assert_eq!((workloads.len(), mistakes.len()), (WORKLOADS_MAX, 1));
         assert_eq!(mistakes[0].problem, "a set has at most 10000 workloads");
     }
