@@ -417,7 +417,7 @@ async fn a_redis_that_begins_to_lose_is_given_answers_only_if_durability_is_requ
     let cause = loop {
         match store.swap(write(version)).await {
             Ok(done) => assert_eq!(done.value, Swapped::Done(Version(version + 1))),
-            Err(StoreError::Unavailable { cause }) => break cause,
+            Err(StoreError::WritesRefused { cause }) => break cause,
             Err(other) => panic!("{other:?}"),
         }
         version += 1;

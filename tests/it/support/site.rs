@@ -29,9 +29,9 @@ use tonic::{
 
 /// Between two calls of one caller under load; there are [`CALLERS`].
 const PACE: Duration = Duration::from_millis(10);
-const CALLERS: usize = 32;
+const CALLERS: usize = 16;
 /// Calls in a row over one connection, then a new one is made.
-const CALLS_A_CONNECTION: usize = 200;
+const CALLS_A_CONNECTION: usize = 10;
 /// Everything, to everybody who is let in.
 pub(crate) const EVERYTHING: &str = "@across(\"environments\") permit (principal, action, resource);\n";
 
