@@ -213,9 +213,9 @@ pub const CONFLICTS: Metric = metric(
 );
 pub const STORE_UP: Metric =
     metric("bursar_store_up", Gauge, Count, &[], "1 if the store answered what it was asked last, else 0");
-/// By the last write that it may refuse: for being full, for want of replicas, or as it cannot save.
+/// And took none since: it is full, misses replicas, or cannot save.
 pub const STORE_WRITABLE: Metric =
-    metric("bursar_store_writable", Gauge, Count, &[], "0 if the store takes no writes at present, else 1");
+    metric("bursar_store_writable", Gauge, Count, &[], "0 if the store refused a write lately, else 1");
 pub const FEED_UP: Metric =
     metric("bursar_change_feed_up", Gauge, Count, &[], "1 if the store's change feed hears, else 0");
 

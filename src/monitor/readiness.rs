@@ -62,11 +62,26 @@ pub enum Reach {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Writes {
     Taken,
-    /// It can be read and takes nothing, since then; why.
+    /// It can be read and took nothing, since then and when it was last tried; why.
     Refused {
         since: Timestamp,
+        last: Timestamp,
         why: String,
     },
+}
+
+/// For how long a refusal counts. What is due is tried every `refresh.tick`, which is seconds: where nothing was refused
+/// for longer, nothing waits for the store to take it, and it may have been mended.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
+
+impl Writes {
+    /// Since when the store takes nothing, and why, as far as is known at `now`.
+    pub(super) fn refused(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
+        match self {
+            Self::Refused { since, last, why } if last.until(now) < REFUSAL_COUNTS => Some((*since, why)),
+            Self::Refused { .. } | Self::Taken => None,
+        }
+    }
 }
 
 /// The store's change feed.
@@ -141,9 +156,9 @@ fn draining(stopping: Stopping) -> Finding {
 /// what there is can be had from this one as from any other.
 fn store(reach: Reach, writes: &Writes, now: Timestamp, outage: Duration) -> Finding {
     match reach {
-        Reach::Answers => match writes {
-            Writes::Taken => Finding::Fine("answers".into()),
-            Writes::Refused { since, why } => Finding::Worrying(format!(
+        Reach::Answers => match writes.refused(now) {
+            None => Finding::Fine("answers".into()),
+            Some((since, why)) => Finding::Worrying(format!(
                 "answers, and takes no writes since {since} ({} s), so that nothing is refreshed: {why}",
                 since.until(now).as_secs()
             )),
@@ -292,11 +307,15 @@ mod tests {
 
     #[test]
     fn a_store_that_can_only_be_read_is_worth_a_look() {
-        let writes = Writes::Refused { since: THEN, why: "no replicas".into() };
+        let last = THEN.plus(Duration::from_secs(99_950));
+        let writes = Writes::Refused { since: THEN, last, why: "no replicas".into() };
+        let facts = Facts { writes, ..serving() };
         let line = format!(
             "[!] store: answers, and takes no writes {SINCE} (100000 s), so that nothing is refreshed: no replicas"
         );
-        assert_eq!(told(&Facts { writes, ..serving() }, 100_000, OUTAGE), (Ready, line));
+        assert_eq!(told(&facts, 100_000, OUTAGE), (Ready, line));
+        assert_ne!(told(&facts, 100_009, OUTAGE).1, "");
+        assert_eq!(told(&facts, 100_010, OUTAGE), (Ready, String::new()), "nothing was refused for a minute");
     }
 
     #[test]

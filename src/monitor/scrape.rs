@@ -6,7 +6,7 @@ use super::{
     census::{Census, Count},
     labels::{ClaimOutcome, Look, Past},
     process::Process,
-    readiness::{Hearing, Reach, Readiness, Writes},
+    readiness::{Hearing, Reach, Readiness},
     standing::Standing,
     store::Backlog,
 };
@@ -96,10 +96,7 @@ impl Scrape {
             Reach::Answers => 1,
             Reach::Unknown | Reach::Away(_) => 0,
         };
-        let writable = match facts.writes {
-            Writes::Taken => 1,
-            Writes::Refused { .. } => 0,
-        };
+        let writable = u64::from(facts.writes.refused(self.standing.now()).is_none());
         let hears = match facts.feed {
             Hearing::Hears => 1,
             Hearing::NotYet | Hearing::Deaf(_) => 0,

@@ -46,6 +46,10 @@ impl Standing {
         judge(&self.facts(), self.clock.now(), self.outage)
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(super) fn facts(&self) -> Facts {
         let mut facts = self.known.lock().facts.clone();
         if self.stop.is_cancelled() {
@@ -90,11 +94,8 @@ impl Standing {
         match outcome {
             Ok(_) => known.facts.writes = Writes::Taken,
             Err(err @ (StoreError::WritesRefused { .. } | StoreError::Full)) => {
-                let since = match known.facts.writes {
-                    Writes::Refused { since, .. } => since,
-                    Writes::Taken => now,
-                };
-                known.facts.writes = Writes::Refused { since, why: err.to_string() };
+                let since = known.facts.writes.refused(now).map_or(now, |(since, _)| since);
+                known.facts.writes = Writes::Refused { since, last: now, why: err.to_string() };
             }
             Err(_) => {}
         }
@@ -177,7 +178,8 @@ mod tests {
         }
         standing.wrote::<()>(&Err(StoreError::Contended { name: "n".into() }));
         standing.wrote(&away());
-        let want = Writes::Refused { since: Timestamp::from_secs(1_000), why: StoreError::Full.to_string() };
+        let [since, last] = [1_000, 1_005].map(Timestamp::from_secs);
+        let want = Writes::Refused { since, last, why: StoreError::Full.to_string() };
         assert_eq!(standing.facts().writes, want, "since the first refusal, for the reason of the last");
         standing.wrote(&Ok(()));
         assert_eq!(standing.facts().writes, Writes::Taken);

@@ -145,8 +145,8 @@ impl Scene {
     }
 
     /// What the broker counts and what the authorization server counts is the same: no rotation was lost, none was
-    /// spent twice, nothing was refused. Brokers go on refreshing: each connection is looked at until nobody was at it
-    /// just then, which a rotation that was lost would never let it be.
+    /// spent twice, nothing was refused. Brokers go on refreshing: a connection is judged by a look at it before and after
+    /// which the server had counted the same. A rotation that was lost makes every such look differ, for ever.
     pub(crate) async fn books_agree(&self, api: &Api, held: &[Held]) {
         let mut open: Vec<&Held> = held.iter().collect();
         let deadline = Instant::now() + BOOKS_MAX;
@@ -156,9 +156,11 @@ impl Scene {
             assert_eq!(counters.total.refused, 0, "{:?}", counters.total);
             let all = api.all().await;
             assert_eq!(all.len(), held.len());
+            let after = self.simulator.counters();
             let differ = |one: &&Held| {
                 let found = all.iter().find(|found| found.name == name(&one.id)).unwrap();
-                found.generation != counters.of(&one.company.company).refreshed
+                let refreshed = [&counters, &after].map(|seen| seen.of(&one.company.company).refreshed);
+                refreshed != [found.generation; 2]
             };
             open.retain(differ);
             let Some(one) = open.first() else { return };
