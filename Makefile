@@ -58,6 +58,12 @@ sbom: $(CYCLONEDX) ## Write target/bursar.cdx.json: every library in the program
 	$(CYCLONEDX) cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename bursar.cdx --quiet
 	@mkdir -p target && sed 's|path+file://$(CURDIR)#||g' bursar.cdx.json > target/bursar.cdx.json && rm bursar.cdx.json
 
+# The rest of the machine should be quiet: driver and brokers share it.
+.PHONY: load
+load: setup ## Replace policies, certificates, issuers and keys under load, in an optimised build, and tell the calls a second
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=target/load \
+	  cargo test --test it -- --nocapture --test-threads=1 under_load
+
 .PHONY: fuzz
 fuzz: $(FUZZ) ## Run each fuzz target for 30 seconds (FUZZ_SECONDS), with all that earlier runs found
 	cd fuzz && for target in $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml); do \

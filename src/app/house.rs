@@ -88,13 +88,7 @@ impl House {
     ) -> anyhow::Result<Option<Self>> {
         seal::warm_up();
         let catalogue = Arc::new(catalogue(config)?);
-        for profile in
-            catalogue.iter().filter(|p| p.exchange_deadline() + LAST_RESERVE > config.shutdown.grace)
-        {
-            tracing::warn!(provider = %profile.name, exchange_s = profile.exchange_deadline().as_secs(),
-                grace_s = config.shutdown.grace.as_secs(),
-                "an exchange with this provider can outlast shutdown.grace: raise it, or a stop may lose an answer");
-        }
+        warn_of_short_grace(&catalogue, config.shutdown.grace);
         let rights = policies::rights(config)?;
         let Chosen { keks, files } = keks(config)?;
         let kek = monitoring.kek(keks.clone());
@@ -339,4 +333,14 @@ pub(super) async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow:
 fn create_folder(folder: Option<&Path>) -> anyhow::Result<()> {
     let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))
+}
+
+/// One line for all providers: each is a profile of the catalogue, and nobody reads fifty lines at a start.
+fn warn_of_short_grace(catalogue: &Catalogue, grace: Duration) {
+    let longer: Vec<_> = catalogue.iter().filter(|p| p.exchange_deadline() + LAST_RESERVE > grace).collect();
+    let Some(longest) = longer.iter().max_by_key(|p| p.exchange_deadline()) else { return };
+    let needed = longest.exchange_deadline() + LAST_RESERVE;
+    tracing::warn!(providers = longer.len(), longest = %longest.name, grace_s = grace.as_secs_f64(),
+        needed_s = needed.as_secs_f64(),
+        "an exchange can outlast shutdown.grace: raise it to `needed_s`, or a stop may lose an answer");
 }

@@ -15,7 +15,7 @@ pub(crate) mod redis;
 pub(crate) mod scene;
 pub(crate) mod site;
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, fs, time::Duration};
 use tokio::time::Instant;
 
 /// Between two looks at something that is waited for.
@@ -39,4 +39,16 @@ where
 /// The named percentile of a sorted list.
 pub(crate) fn percentile<T: Copy + Default + Debug>(sorted: &[T], percent: usize) -> T {
     sorted.get(sorted.len() * percent / 100).or(sorted.last()).copied().unwrap_or_default()
+}
+
+/// Tells how many calls there were under load, and what else the machine did.
+pub(crate) fn tell_load(calls: usize, begun: Instant) {
+    let span = begun.elapsed();
+    #[expect(clippy::cast_precision_loss, reason = "some ten thousand calls")]
+    let rate = calls as f64 / span.as_secs_f64();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!(
+        "{calls} calls in {span:.1?}, {rate:.0} a second, none failed; load of this machine: {}",
+        load.trim()
+    );
 }

@@ -30,7 +30,12 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn of(address: SocketAddr) -> Self {
-        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap().timeout(CALL_MAX);
+        Self::patient(address, CALL_MAX)
+    }
+
+    /// One that waits so long for a call, its turn on the connection included.
+    pub(crate) fn patient(address: SocketAddr, most: Duration) -> Self {
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap().timeout(most);
         let channel = endpoint.connect_lazy();
         Self {
             tokens: TokenServiceClient::new(channel.clone()),

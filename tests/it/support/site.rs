@@ -4,6 +4,7 @@
 use super::{
     pki::{Identity, Pki},
     process::{self, Broker},
+    tell_load,
 };
 use bursar::api::{GetTenantRequest, tenant_service_client::TenantServiceClient};
 use hyper_util::rt::TokioIo;
@@ -31,7 +32,7 @@ use tonic::{
 const PACE: Duration = Duration::from_millis(10);
 const CALLERS: usize = 16;
 /// Calls in a row over one connection, then a new one is made.
-const CALLS_A_CONNECTION: usize = 10;
+const CALLS_A_CONNECTION: usize = 25;
 /// Everything, to everybody who is let in.
 pub(crate) const EVERYTHING: &str = "@across(\"environments\") permit (principal, action, resource);\n";
 
@@ -213,8 +214,7 @@ impl Load {
         while let Some(caller) = self.callers.join_next().await {
             calls += caller.unwrap();
         }
-        let seconds = self.begun.elapsed().as_secs_f64();
-        println!("{calls} calls in {seconds:.1} s, none of them failed");
+        tell_load(calls, self.begun);
         calls
     }
 }
@@ -232,6 +232,9 @@ async fn load<F: Future<Output = Result<(), Status>>>(
         let now = client.lock().clone();
         let channel = now.connect(address).await.unwrap();
         for _ in 0..CALLS_A_CONNECTION {
+            if stopped.has_changed().is_err() {
+                break;
+            }
             for channel in [&channel, &steady] {
                 let asked = ask(channel.clone()).await;
                 asked.unwrap_or_else(|status| panic!("after {:?}: {status}", begun.elapsed()));
