@@ -90,7 +90,7 @@ pub struct Counts {
 }
 
 impl Check {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Configuration,
         Self::Files,
         Self::Profiles,
@@ -98,6 +98,7 @@ impl Check {
         Self::Kek,
         Self::PreviousKek,
         Self::Store,
+        Self::Sentinels,
         Self::Durability,
         Self::Rights,
         Self::Clock,
@@ -128,6 +129,7 @@ impl Check {
             Self::Kek => "kek",
             Self::PreviousKek => "kek.previous",
             Self::Store => "store",
+            Self::Sentinels => "store.sentinels",
             Self::Durability => "store.durability",
             Self::Rights => "store.rights",
             Self::Clock => "clock",

@@ -14,6 +14,14 @@ pub struct Node {
     pub memory_max: Option<u64>,
 }
 
+/// One of the sentinels that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentinel {
+    pub address: String,
+    /// What it takes for the primary, or why it did not say.
+    pub primary: Result<String, String>,
+}
+
 /// Something in a node that can lose acknowledged writes, or will soon refuse them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Risk {
@@ -79,6 +87,37 @@ pub fn takes_no_writes(address: &str, cause: &str) -> Finding {
         format!("takes no writes, so that nothing is refreshed: {cause}"),
         "bring its replicas back, or give its disk room: docs/redis.md, \"When it does not work\"",
     )
+}
+
+/// Whether a failover can take place, and would lead everybody to the same primary. `used`: the one that a broker uses.
+pub fn sentinels(all: &[Sentinel], used: &str) -> Vec<Finding> {
+    let away = all.iter().filter(|one| one.primary.is_err()).count();
+    let no_majority = away * 2 >= all.len();
+    all.iter()
+        .map(|one| {
+            let subject = format!("Sentinel at {}", one.address);
+            match &one.primary {
+                Ok(primary) if primary == used => {
+                    Check::Sentinels.ok(subject, format!("takes {primary} for the primary"))
+                }
+                Ok(primary) => Check::Sentinels.warn(
+                    subject,
+                    format!("takes {primary} for the primary, and the newest failover led to {used}"),
+                    "see that it reaches the other sentinels and Redis: it follows them by itself then",
+                ),
+                Err(cause) if no_majority => Check::Sentinels.fail(
+                    subject,
+                    format!("{cause}. {away} of {} are away, and a failover needs a majority", all.len()),
+                    "start them; until then nobody takes over from a primary that fails",
+                ),
+                Err(cause) => Check::Sentinels.warn(
+                    subject,
+                    format!("{cause}. The others do without it"),
+                    "start it, or take it out of `store.redis.nodes` if it is gone for good",
+                ),
+            }
+        })
+        .collect()
 }
 
 pub fn durability(nodes: &[Node], risks: &[Risk]) -> Vec<Finding> {
@@ -169,6 +208,30 @@ mod tests {
             let told: Vec<_> = found.iter().map(|one| (one.subject.as_str(), one.level)).collect();
             assert_eq!(told, [("Redis at h:1", level), ("Redis at h:2", Level::Ok)]);
         }
+    }
+
+    #[test]
+    fn sentinels_that_are_away_or_of_another_opinion_are_told() {
+        let (used, other) = (Ok("h:1".to_owned()), Ok("h:2".to_owned()));
+        let away = || Err("did not answer".to_owned());
+        for (told, levels) in [
+            (vec![used.clone(), used.clone(), used.clone()], [Level::Ok, Level::Ok, Level::Ok]),
+            (vec![used.clone(), other, used.clone()], [Level::Ok, Level::Warn, Level::Ok]),
+            (vec![used.clone(), away(), used.clone()], [Level::Ok, Level::Warn, Level::Ok]),
+            (vec![away(), away(), used.clone()], [Level::Fail, Level::Fail, Level::Ok]),
+        ] {
+            let all: Vec<_> = told
+                .into_iter()
+                .zip(["s:1", "s:2", "s:3"])
+                .map(|(primary, address)| Sentinel { address: address.into(), primary })
+                .collect();
+            let found = sentinels(&all, "h:1");
+            assert_eq!(found.iter().map(|one| one.level).collect::<Vec<_>>(), levels, "{found:?}");
+        }
+        let half = [("s:1", used), ("s:2", away())]
+            .map(|(address, primary)| Sentinel { address: address.into(), primary });
+        assert_eq!(sentinels(&half, "h:1")[1].level, Level::Fail, "one of two is no majority");
+        assert_eq!(sentinels(&[], "h:1"), []);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use crate::{
         clocks::{Told, compared},
         store::{self as judge, File},
     },
+    domain::host_port::HostPort,
     store::{
-        Documents,
+        Documents, StoreError,
         embedded::{Looked, Looking},
         redis::{DurabilityFinding, NodeNow, RedisStore, Weight},
     },
@@ -60,7 +61,9 @@ impl Deployment {
             Ok(store) => store,
             Err(err) => return failed(err.to_string()),
         };
-        let (nodes, tried) = match tokio::join!(store.nodes_now(&*self.clock), store.tried()) {
+        let (nodes, tried, sentinels) =
+            tokio::join!(store.nodes_now(&*self.clock), store.tried(), store.sentinels_now());
+        let (nodes, tried) = match (nodes, tried) {
             (Ok(nodes), Ok(tried)) => (nodes, tried),
             (Err(err), _) | (_, Err(err)) => return failed(err.to_string()),
         };
@@ -71,6 +74,12 @@ impl Deployment {
         let mut found = judge::nodes(&seen);
         let refusing = tried.refusing.iter();
         found.extend(refusing.map(|(node, cause)| judge::takes_no_writes(&node.to_string(), cause)));
+        if let [used] = seen.as_slice() {
+            found.extend(judge::sentinels(
+                &sentinels.into_iter().map(sentinel).collect::<Vec<_>>(),
+                &used.address,
+            ));
+        }
         found.extend(judge::durability(&seen, &risks));
         found.extend(judge::rights(&seen, &denied));
         found.extend(nodes.iter().map(|node| {
@@ -97,6 +106,14 @@ fn node(now: &NodeNow) -> judge::Node {
         memory_used: now.memory_used,
         memory_max: now.memory_max,
     }
+}
+
+fn sentinel((address, primary): (HostPort, Result<HostPort, StoreError>)) -> judge::Sentinel {
+    let why = |error| match error {
+        StoreError::Unavailable { cause } | StoreError::Unusable { cause } => cause,
+        other => other.to_string(),
+    };
+    judge::Sentinel { address: address.to_string(), primary: primary.map(|at| at.to_string()).map_err(why) }
 }
 
 fn risk(found: &DurabilityFinding) -> judge::Risk {

@@ -31,6 +31,10 @@ impl Link {
         Self { dialer, address, current: ArcSwapOption::empty(), failed: Mutex::default() }
     }
 
+    pub(super) fn address(&self) -> &HostPort {
+        &self.address
+    }
+
     /// Asks once. After an error that is not Redis' own refusal it is open whether the question was heard.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,

@@ -150,6 +150,10 @@ impl Nodes {
         self.resolver.topology()
     }
 
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Every node that serves something.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         let map = self.map.load();

@@ -11,7 +11,7 @@ use super::{
     slots::{self, SLOTS},
 };
 use crate::domain::host_port::HostPort;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use redis::{Pipeline, Value};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -99,16 +99,11 @@ impl Resolver {
 
     /// The address that the latest failover led to. All are asked: one that was cut off may not know of it.
     async fn ask_sentinels(&self, primary: &str) -> Result<HostPort, StoreError> {
-        let mut question = Pipeline::with_capacity(1);
-        question.cmd("SENTINEL").arg("MASTER").arg(primary);
         let last = Instant::now() + LOOK_TIMEOUT;
         let mut asked: FuturesUnordered<_> = self
             .sentinels
             .iter()
-            .map(|link| async {
-                let (told,): (HashMap<String, String>,) = link.ask(&question, last).await?;
-                told_by(&told).ok_or_else(|| Fault::Store(odd("a Sentinel")))
-            })
+            .map(|sentinel| async move { ask_sentinel(sentinel, primary, last).await })
             .collect();
         let mut deadline = last;
         let (mut best, mut failed): (Option<Told>, Vec<StoreError>) = (None, Vec::new());
@@ -122,6 +117,17 @@ impl Resolver {
             }
         }
         best.map(|told| told.address).ok_or_else(|| worst(failed, self.sentinels.len()))
+    }
+
+    /// What each sentinel by itself takes for the primary. Empty where there are none.
+    pub(super) async fn each_sentinel(&self) -> Vec<(HostPort, Result<HostPort, StoreError>)> {
+        let Topology::Sentinel { primary, .. } = &self.topology else { return Vec::new() };
+        let last = Instant::now() + LOOK_TIMEOUT;
+        let asked = self.sentinels.iter().map(|sentinel| async move {
+            let told = ask_sentinel(sentinel, primary, last).await;
+            (sentinel.address().clone(), told.map(|told| told.address).map_err(Fault::at_start))
+        });
+        join_all(asked).await
     }
 
     /// By first slot. The first complete answer counts: a node that was cut off answers with an old map, which its
@@ -162,6 +168,13 @@ impl Resolver {
         }
         Err(worst(failed, count))
     }
+}
+
+async fn ask_sentinel(sentinel: &Link, primary: &str, deadline: Instant) -> Result<Told, Fault> {
+    let mut question = Pipeline::with_capacity(1);
+    question.cmd("SENTINEL").arg("MASTER").arg(primary);
+    let (told,): (HashMap<String, String>,) = sentinel.ask(&question, deadline).await?;
+    told_by(&told).ok_or_else(|| Fault::Store(odd("a Sentinel")))
 }
 
 /// What is told where nobody knew: what has to be mended only if all say so.

@@ -86,7 +86,13 @@ async fn mistakes(fleet: &Watched) {
     let Topology::Sentinel { mut sentinels, primary } = fleet.topology(PRIMARY) else { panic!() };
     sentinels.truncate(1);
     sentinels.push(HostPort::new("127.0.0.1", free_port()).unwrap());
-    RedisStore::connect(options(Topology::Sentinel { sentinels, primary })).await.unwrap();
+    let one_away = options(Topology::Sentinel { sentinels, primary });
+    RedisStore::connect(one_away.clone()).await.unwrap();
+    let told = RedisStore::look(one_away).await.unwrap().sentinels_now().await;
+    let primary = fleet.servers[0].address();
+    assert_eq!((told[0].1.as_ref(), told.len()), (Ok(&primary), 2), "{told:?}");
+    let StoreError::Unavailable { cause } = told[1].1.as_ref().unwrap_err() else { panic!("{told:?}") };
+    assert!(cause.contains(&told[1].0.to_string()), "{cause}");
     let sentinels = vec![fleet.servers[0].address()];
     let cause = refused(options(Topology::Sentinel { sentinels, primary: PRIMARY.to_owned() })).await;
     assert!(cause.contains("does not answer as a Sentinel"), "{cause}");
