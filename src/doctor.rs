@@ -27,6 +27,7 @@ pub enum Check {
     Kek,
     PreviousKek,
     Store,
+    Sentinels,
     Durability,
     Rights,
     Clock,
