@@ -71,8 +71,8 @@ pub enum Writes {
 }
 
 /// For how long a refusal counts. What is due is tried every `refresh.tick`, which is seconds: where nothing was refused
-/// for longer, nothing waits for the store to take it, and it may have been mended.
-const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
+/// for longer, it was mended, or nothing waits for the store to take it.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(30);
 
 impl Writes {
     /// Since when the store takes nothing, and why, as far as is known at `now`.
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_store_that_can_only_be_read_is_worth_a_look() {
-        let last = THEN.plus(Duration::from_secs(99_950));
+        let last = THEN.plus(Duration::from_secs(99_980));
         let writes = Writes::Refused { since: THEN, last, why: "no replicas".into() };
         let facts = Facts { writes, ..serving() };
         let line = format!(
@@ -315,7 +315,11 @@ mod tests {
         );
         assert_eq!(told(&facts, 100_000, OUTAGE), (Ready, line));
         assert_ne!(told(&facts, 100_009, OUTAGE).1, "");
-        assert_eq!(told(&facts, 100_010, OUTAGE), (Ready, String::new()), "nothing was refused for a minute");
+        assert_eq!(
+            told(&facts, 100_010, OUTAGE),
+            (Ready, String::new()),
+            "nothing was refused for half a minute"
+        );
     }
 
     #[test]

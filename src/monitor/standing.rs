@@ -91,13 +91,10 @@ impl Standing {
     pub(super) fn wrote<T>(&self, outcome: &Result<T, StoreError>) {
         let now = self.clock.now();
         let mut known = self.known.lock();
-        match outcome {
-            Ok(_) => known.facts.writes = Writes::Taken,
-            Err(err @ (StoreError::WritesRefused { .. } | StoreError::Full)) => {
-                let since = known.facts.writes.refused(now).map_or(now, |(since, _)| since);
-                known.facts.writes = Writes::Refused { since, last: now, why: err.to_string() };
-            }
-            Err(_) => {}
+        // What another node of a cluster takes says nothing of the one that refused: a refusal ends by itself.
+        if let Err(err @ (StoreError::WritesRefused { .. } | StoreError::Full)) = outcome {
+            let since = known.facts.writes.refused(now).map_or(now, |(since, _)| since);
+            known.facts.writes = Writes::Refused { since, last: now, why: err.to_string() };
         }
     }
 
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_takes_nothing_is_said_to_until_it_takes_something() {
+    async fn a_store_that_takes_nothing_is_said_to_until_nothing_was_refused_for_a_while() {
         let clock = Arc::new(TokioClock::starting_at(Timestamp::from_secs(1_000)));
         let standing = Standing::new(clock, Duration::from_secs(60), CancellationToken::new());
         let refused = Err::<(), _>(StoreError::WritesRefused { cause: "no replicas".into() });
@@ -182,6 +179,8 @@ mod tests {
         let want = Writes::Refused { since, last, why: StoreError::Full.to_string() };
         assert_eq!(standing.facts().writes, want, "since the first refusal, for the reason of the last");
         standing.wrote(&Ok(()));
-        assert_eq!(standing.facts().writes, Writes::Taken);
+        assert_eq!(standing.facts().writes, want, "another node took it");
+        assert!(want.refused(last.plus(Duration::from_secs(29))).is_some());
+        assert!(want.refused(last.plus(Duration::from_secs(30))).is_none());
     }
 }

@@ -188,7 +188,7 @@ impl Documents for RedisStore {
         }
         let run = script.run(&self.nodes, &self.layout, &change, &self.confirming).await;
         let run = run.map_err(StoreError::from);
-        if run.as_ref().is_err_and(StoreError::is_outage)
+        if matches!(run, Err(StoreError::Unavailable { .. }))
             && let Ok(node) = self.nodes.node(slot_of(&self.layout.document(&change.key)))
         {
             // A primary that became a replica would go on to answer reads, from an ever older past.

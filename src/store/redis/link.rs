@@ -50,14 +50,19 @@ impl Link {
         })
         .await;
         let answer = answer.unwrap_or_else(|_| Err(Fault::Store(refusals.silent())));
-        // A primary that became a replica refuses for ever, a lost peer stays silent: dial again after both.
+        // A primary that became a replica refuses for ever, a lost peer stays silent: dial again after both. One that takes
+        // no writes at present can be read, and is no better over another connection.
         let over = match &answer {
-            Err(Fault::Store(error)) => error.is_outage(),
-            Err(Fault::ReadOnly(_)) => true,
+            Err(Fault::Store(StoreError::Unavailable { .. }) | Fault::ReadOnly(_)) => true,
             Ok(_)
-            | Err(Fault::Dial(_) | Fault::NoScript | Fault::Moved(_) | Fault::Ask(_) | Fault::TryAgain) => {
-                false
-            }
+            | Err(
+                Fault::Store(_)
+                | Fault::Dial(_)
+                | Fault::NoScript
+                | Fault::Moved(_)
+                | Fault::Ask(_)
+                | Fault::TryAgain,
+            ) => false,
         };
         if let (Some(used), true) = (used, over) {
             self.current.compare_and_swap(&used, None);
