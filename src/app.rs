@@ -18,6 +18,7 @@ mod serve;
 mod simulate;
 mod trail;
 mod upkeep;
+mod waiting;
 mod worded;
 
 pub use dev::dev;

@@ -7,10 +7,11 @@ use super::{
     keks::{Chosen, keks},
     keyset::{Around, KeysetFile},
     monitoring::{Monitoring, Watching},
-    opening::Opening,
+    opening::{self, Opening},
     policies::{self, Rights},
     trail,
     upkeep::{custodian, scheduler},
+    waiting::Waiting,
     worded::{bounds, consent_rules, limits, replica, way_out},
 };
 use crate::{
@@ -77,7 +78,7 @@ pub struct House {
 }
 
 impl House {
-    /// Until the root key is unlocked, whoever comes to the doors is told why nothing is served. `None`: it was told
+    /// Until the store answers and the root key is unlocked, whoever comes to the doors is told why nothing is served. `None`: it was told
     /// to stop before.
     pub(super) async fn build(
         config: &Config,
@@ -92,11 +93,14 @@ impl House {
         let rights = policies::rights(config)?;
         let Chosen { keks, files } = keks(config)?;
         let kek = monitoring.kek(keks.clone());
-        let documents = monitoring.watched(documents(config, clock.clone()).await?);
+        let waiting = Waiting { doors, bounds: bounds(config), stop };
+        let found = opening::store(config, &clock, &monitoring.standing, waiting).await?;
+        let Some(documents) = found else { return Ok(None) };
+        let documents = monitoring.watched(documents);
         let (spread, standing) = (config.keys.upkeep.propagation, monitoring.standing.clone());
         let opening =
             Opening { documents: &documents, kek: &kek, clock: &clock, spread, standing: &standing };
-        let Some(keys) = opening.opened(doors, bounds(config), stop).await? else { return Ok(None) };
+        let Some(keys) = opening.opened(waiting).await? else { return Ok(None) };
         let heartbeat = Arc::new(Heartbeat::new(kek, clock.clone()));
         let parts = (documents, keys.clone(), heartbeat, catalogue);
         let provider = monitoring.provider(provider(config, clock.clone())?);

@@ -1,24 +1,40 @@
-//! The root key of a replica that starts while the KEK cannot be asked: it is waited for, and meanwhile whoever comes
-//! is told that this replica is not ready. What no waiting mends ends the start at once.
+//! The store and the root key of a replica that starts. While Redis or the KEK cannot be asked, they are waited for.
 
+use super::{house::documents, waiting::Waiting};
 use crate::{
     broker::keys::{Keyring, KeyringError},
     clock::Clock,
-    grpc::{
-        listening::{Bounds, Door},
-        waiting,
-    },
+    config::{Config, Store},
     monitor::{Standing, readiness::RootKey},
     seal::Kek,
-    store::Documents,
+    store::{Documents, StoreError},
 };
-use anyhow::Context;
 use std::{sync::Arc, time::Duration};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Between two tries: doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A Redis that fails over, or restarts with the broker, is back in seconds. `None`: told to stop before.
+pub(super) async fn store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    standing: &Standing,
+    waiting: Waiting<'_>,
+) -> anyhow::Result<Option<Arc<dyn Documents>>> {
+    let tried = async || match (documents(config, clock.clone()).await, &config.store) {
+        (Err(error), Store::Redis(_)) => match error.downcast_ref::<StoreError>() {
+            Some(away @ StoreError::Unavailable { .. }) => {
+                not_there(away, standing);
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+        (found, _) => found.map(Some),
+    };
+    waiting.until(tried).await
+}
+
+fn not_there(error: &StoreError, standing: &Standing) {
+    tracing::warn!(%error, "this replica is not ready: the store does not answer yet");
+    standing.no_answer(error);
+}
 
 pub(super) struct Opening<'a> {
     pub(super) documents: &'a Arc<dyn Documents>,
@@ -32,44 +48,8 @@ pub(super) struct Opening<'a> {
 
 impl Opening<'_> {
     /// `None`: told to stop before.
-    pub(super) async fn opened(
-        &self,
-        doors: &[Door],
-        bounds: Bounds,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Option<Arc<Keyring>>> {
-        let Some(first) = self.tried().await? else {
-            // The first try failed for something that may pass.
-            let doors = doors.iter().map(Door::another).collect::<Result<_, _>>();
-            let doors = doors.context("the listening sockets cannot be shared")?;
-            let (told, tasks) = (CancellationToken::new(), TaskTracker::new());
-            tasks.spawn(waiting::serve(doors, bounds, told.clone().cancelled_owned()));
-            tasks.close();
-            let kept = self.waited_for(stop).await;
-            told.cancel();
-            tasks.wait().await;
-            return kept;
-        };
-        Ok(Some(first))
-    }
-
-    async fn waited_for(&self, stop: &CancellationToken) -> anyhow::Result<Option<Arc<Keyring>>> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(pause) => {}
-            }
-            let opened = tokio::select! {
-                () = stop.cancelled() => return Ok(None),
-                opened = self.tried() => opened?,
-            };
-            if let Some(keys) = opened {
-                tracing::info!("the key service answers: this replica is getting ready");
-                return Ok(Some(keys));
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+    pub(super) async fn opened(&self, waiting: Waiting<'_>) -> anyhow::Result<Option<Arc<Keyring>>> {
+        waiting.until(async || self.tried().await).await
     }
 
     /// `None`: the KEK cannot be used now, which is logged.
@@ -82,6 +62,10 @@ impl Opening<'_> {
             Err(KeyringError::Kek(error)) => {
                 tracing::warn!(%error, "this replica is not ready: the root key cannot be unlocked yet");
                 self.standing.root_key(RootKey::Waits(error.to_string()));
+                Ok(None)
+            }
+            Err(KeyringError::Store(error @ StoreError::Unavailable { .. })) => {
+                not_there(&error, self.standing);
                 Ok(None)
             }
             Err(error) => Err(error.into()),

@@ -32,7 +32,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
-use summary::Summary;
+use summary::{FailuresFile, Summary};
 
 /// Connections that are verified at the same time unless told otherwise, and at most.
 const PARALLEL_DEFAULT: u8 = 4;
@@ -121,11 +121,12 @@ impl Import {
         if self.dry_run {
             return self.only_checked(&found.entries, &there, api.output, console);
         }
+        let failures = self.failures.as_deref().map(FailuresFile::begin).transpose()?;
         let summary = self.carry_out(&session, found.entries, &there, console).await;
-        if let Some(path) = &self.failures {
-            summary.write_failures(path)?;
-        }
+        let written = failures.map_or(Ok(()), |file| summary.write(file));
+        // Whatever became of the file.
         console.print(&summary.shown(api.output))?;
+        written?;
         summary.ending()
     }
 

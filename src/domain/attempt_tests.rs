@@ -635,16 +635,25 @@ fn a_server_that_can_be_asked_is_asked_soon_and_the_token_is_not_waited_out() {
 
 #[test]
 fn scopes_that_an_answer_leaves_out_are_those_that_were_asked_for_or_granted_before() {
-    let asked = |granted: &[&str]| {
-        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (none, read, both) = (&[][..], &["read"][..], &["read", "write"][..]);
+    for (grant, asked, granted, want) in [
+        (GrantKind::AuthorizationCode, both, none, both),
+        (GrantKind::AuthorizationCode, both, read, read),
+        (GrantKind::ClientCredentials, both, none, both),
+        (GrantKind::ClientCredentials, both, read, both),
+        (GrantKind::ClientCredentials, none, read, read),
+        // It was brought: nobody asked for anything.
+        (GrantKind::RefreshToken, both, none, none),
+        (GrantKind::RefreshToken, both, read, read),
+    ] {
         let before = claimed(|c| {
-            c.scopes = words(granted);
-            c.requested_scopes = words(&["read", "write"]);
+            c.grant = grant;
+            (c.scopes, c.requested_scopes) = (words(granted), words(asked));
         });
-        committed(&before, &Renewal { scopes: None, ..good() }).scopes
-    };
-    assert_eq!(asked(&[]), ["read", "write"]);
-    assert_eq!(asked(&["read"]), ["read"]);
+        let found = committed(&before, &Renewal { scopes: None, ..good() }).scopes;
+        assert_eq!(found, words(want), "{grant:?}, asked {asked:?}, granted {granted:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a replica answers before it is ready: that it is not, and that the key service is the reason. Health says
+//! What a replica answers before it is ready: that it is not, and that its store or its key service is the reason. Health says
 //! NOT_SERVING, every other method NOT_READY. What exactly is the matter stands in the log: nobody is authenticated here.
 
 use super::{
@@ -43,7 +43,7 @@ pub async fn serve(doors: Vec<Door>, bounds: Bounds, ready: impl Future<Output =
 }
 
 fn not_ready() -> http::Response<Body> {
-    let text =
-        "this replica is not ready, as its key service cannot be used: ask another replica; its log says why";
+    let text = "this replica is not ready, as its store or its key service cannot be used: ask another replica; its log \
+                says why";
     Status::from(Problem::new(ErrorReason::NotReady, text).retry_in(RETRY)).into_http()
 }

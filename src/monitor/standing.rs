@@ -79,6 +79,11 @@ impl Standing {
         self.tell();
     }
 
+    /// The store was asked in vain before there was anybody to watch it.
+    pub fn no_answer(&self, error: &StoreError) {
+        self.asked(&Err::<(), _>(error.clone()));
+    }
+
     /// How an operation of the store ended.
     pub(super) fn asked<T>(&self, outcome: &Result<T, StoreError>) {
         let now = self.clock.now();

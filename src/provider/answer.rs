@@ -244,10 +244,10 @@ fn expires_at(
     if expires_at > sent_at { Ok(expires_at) } else { Err(Unusable::Lifetime) }
 }
 
-/// Does the answer grant what was not granted before, or, in the first answer, what was not asked for?
+/// Does the answer to a refresh grant what was not granted before (RFC 6749 §6)? What a new grant has is for the server to
+/// say, also beyond what was asked for: many add scopes of their own, or answer with other names (§3.3).
 fn exceeds(scopes: Option<&[String]>, exchange: &Exchange<'_>) -> bool {
-    let bound = if exchange.granted.is_empty() { exchange.scopes } else { exchange.granted };
-    let bound: BTreeSet<_> = bound.iter().collect();
+    let bound: BTreeSet<_> = exchange.granted.iter().collect();
     !bound.is_empty() && scopes.unwrap_or_default().iter().any(|scope| !bound.contains(scope))
 }
 

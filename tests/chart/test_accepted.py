@@ -39,6 +39,8 @@ WAYS = {
     "from_a_plugin": ("transit", {
         "config__keys__previous": {"kind": "kms_plugin"}, "keys__previous": {},
         "keys__kmsPlugin": {"sidecar": {"image": "registry.example.com/plugin:v1"}}}),
+    "redis_at_ipv6": ("cluster", {
+        "config__store__redis__nodes": "[fd00::10]:6379 [fd00::11]:6379 [fd00::12]:6379"}),
     "ipv6": ("trial", {"service": {"bind": "[::]"}}),
     "numbers_and_switches": ("trial", {
         "config__refresh": {"enabled": False, "concurrency": 4096},

@@ -71,6 +71,34 @@ async fn each_grant_is_exchanged_once_and_its_refresh_token_carries_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_grant_has_is_for_the_server_to_say_and_a_refresh_never_widens_it() {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (kind, first, second) in [
+        // Each token is a new grant: what it asked for, and nothing that its answer is held against.
+        (GrantKind::ClientCredentials, [&["read"][..], &[]], [&["read"][..], &[]]),
+        // It was brought, and asks for nothing (RFC 6749 §6).
+        (GrantKind::RefreshToken, [&[], &[]], [&[], &["openid", "read"]]),
+    ] {
+        let rig = Rig::empty("grants = [\"client_credentials\", \"refresh_token\"]").await;
+        rig.seed_as(0, "rt0", |connection| {
+            connection.grant = kind;
+            connection.requested_scopes = words(&["read"]);
+            if kind == GrantKind::ClientCredentials {
+                connection.refresh_token = None;
+            }
+        })
+        .await;
+        rig.server.grants(&["openid", "read"]);
+        assert_eq!(rig.a.ask().await.unwrap(), served("at1"), "{kind}");
+        assert_eq!(rig.record().await.scopes, ["openid", "read"], "{kind}");
+        sleep(HOUR).await;
+        assert_eq!(rig.a.ask().await.unwrap(), served("at2"), "{kind}");
+        let want = [first, second].map(|both| both.map(words));
+        assert_eq!(rig.server.scopes(), want, "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_refresh_token_it_lives_as_long_as_its_access_token() {
     for grant in one_time() {
         let rig = Rig::empty(ALL).await;

@@ -87,6 +87,9 @@ struct State {
     /// Answers per connection: its good refresh token is `rt{answers}`.
     answers: HashMap<ConnectionName, u32>,
     tries: Vec<(ConnectionName, Timestamp)>,
+    /// Of each try: what it asked for, and what its answer is held against.
+    scopes: Vec<[Vec<String>; 2]>,
+    grants: Option<Vec<String>>,
     open: HashSet<ConnectionName>,
     revoked: u32,
     tells: Tells,
@@ -181,6 +184,8 @@ impl Server {
             refresh_tokens: RefreshTokens::Given,
             answers: HashMap::new(),
             tries: Vec::new(),
+            scopes: Vec::new(),
+            grants: None,
             open: HashSet::new(),
             revoked: 0,
             tells: Tells::Truth,
@@ -229,6 +234,15 @@ impl Server {
     pub(crate) fn speaks_for(&self, user: &str) {
         let principal = Principal { kind: PrincipalKind::User, id: user.to_owned() };
         self.state.lock().principal = Some(principal);
+    }
+
+    pub(crate) fn grants(&self, scopes: &[&str]) {
+        self.state.lock().grants = Some(scopes.iter().map(ToString::to_string).collect());
+    }
+
+    /// Of each try: the scopes that it asked for, and beyond which its answer is not believed.
+    pub(crate) fn scopes(&self) -> Vec<[Vec<String>; 2]> {
+        self.state.lock().scopes.clone()
     }
 
     pub(crate) fn tries(&self) -> usize {
@@ -328,6 +342,7 @@ impl Provider for Server {
         let (name, now) = (claim.connection().name.clone(), self.clock.now());
         let say = self.begin(&name, now);
         let _open = Open(self, name.clone());
+        self.state.lock().scopes.push([exchange.scopes.to_vec(), exchange.granted.to_vec()]);
         sleep(if let Say::Late(late) = say { late } else { DELAY }).await;
         match say {
             Say::Fail(class) => return Err(failure(class)),
@@ -360,7 +375,7 @@ impl Provider for Server {
             },
             refresh_expires_at: None,
             access: if say == Say::Malformed { Err(failure(Class::Malformed)) } else { Ok(issued) },
-            scopes: None,
+            scopes: self.state.lock().grants.clone(),
             api_base_url: None,
             principal: self.state.lock().principal.clone(),
             identity: None,

@@ -132,6 +132,27 @@ async fn a_key_service_that_is_away_is_the_reason_and_probes_are_answered_meanwh
     health_becomes(broker.address(), ServingStatus::Serving).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_at_the_start_is_waited_for() {
+    let scene = Scene::new(Settings::default()).await;
+    let mut redis = Server::start().await;
+    let config = scene.config("one", &Place::Redis(&redis));
+    probes::watched(&config, "10m");
+    redis.kill_9().await;
+
+    let mut broker = Broker::begin(&config);
+    let at = Probes::of(&broker).await;
+    let report = at.readiness(503, "store: does not answer since ", SHOWN_MAX).await;
+    assert!(report.contains("[-] listening: no calls are taken yet"), "{report}");
+    assert_eq!(at.get("/livez").await.status, 200);
+
+    redis.restart().await;
+    broker.ready().await;
+    at.readiness(200, "[+] store: answers", SHOWN_MAX).await;
+    assert!(broker.logged().contains("the store does not answer yet"), "{}", broker.logged());
+    scene.connect(&Api::of(broker.address()), 1).await;
+}
+
 /// A port that nobody listens at.
 fn free() -> SocketAddr {
     ([127, 0, 0, 1], crate::support::redis::free_port()).into()

@@ -138,7 +138,7 @@ Templates other than this one may rely on nothing of it: it is read with one of 
 {{- if $v.networkPolicy.enabled -}}
 {{- $ports := $v.networkPolicy.egress.redis.ports -}}
 {{- range concat (dig "nodes" "" $r | splitList " ") (list (dig "url" "" $r)) -}}
-{{- $port := regexFind ":[0-9]+" . | trimPrefix ":" -}}
+{{- $port := regexReplaceAll "/[0-9]*$" . "" | regexFind ":[0-9]+$" | trimPrefix ":" -}}
 {{- $known := false -}}
 {{- range $ports -}}{{- if eq (toString (int64 .)) $port -}}{{- $known = true -}}{{- end -}}{{- end -}}
 {{- $wrong = append $wrong (list (and $port (not $known))

@@ -122,6 +122,7 @@ impl Parts {
             let family = self.ledger.now().here.uuid();
             Consent { authorization, family }
         });
+        let anew = one_time.is_some() || connection.mints();
         let (grant, nonce) = match (one_time, consent) {
             (Some(brought), _) => (Ok(brought.grant), brought.nonce),
             (None, Some(_)) => (device_grant(connection, &prepared.keys), None),
@@ -150,9 +151,9 @@ impl Parts {
             profile: &prepared.profile,
             client: &prepared.identity,
             grant: &grant,
-            scopes: scopes_to_ask(connection),
+            scopes: scopes_to_ask(connection, &grant),
             resources: &connection.requested_resources,
-            granted: &connection.scopes,
+            granted: if anew { &[] } else { &connection.scopes },
             api_base_url: connection.api_base_url.as_deref(),
             dpop: dpop.as_ref(),
             principal: connection.principal.as_ref(),
@@ -302,9 +303,9 @@ const fn obeys_holds(ask: Ask) -> bool {
     }
 }
 
-/// What was granted needs no asking; before that, what the connection was created for.
-fn scopes_to_ask(connection: &Connection) -> &[String] {
-    if connection.mints() || connection.scopes.is_empty() { &connection.requested_scopes } else { &[] }
+/// A refresh that asks for nothing gets what was granted (RFC 6749 §6); a new grant, what the connection is made for.
+fn scopes_to_ask<'a>(connection: &'a Connection, grant: &Grant) -> &'a [String] {
+    if matches!(grant, Grant::RefreshToken(_)) { &[] } else { &connection.requested_scopes }
 }
 
 fn stored_grant(connection: &Connection, keys: &OwnerKeys) -> Result<Grant, SealError> {

@@ -180,6 +180,17 @@ async fn what_failed_is_listed_and_written_without_tokens() {
 }
 
 #[tokio::test]
+async fn where_failures_cannot_be_written_no_token_is_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("missing/failures.csv");
+    let outcome =
+        import(server(Vec::new(), |id| Ok(active(id))), CSV, &["--failures", nowhere.to_str().unwrap()])
+            .await;
+    assert_eq!((outcome.exit, created(&outcome).len()), (Exit::Failure, 0));
+    assert!(outcome.err.contains("missing/failures.csv could not be written"), "{}", outcome.err);
+}
+
+#[tokio::test]
 async fn what_certainly_was_not_sent_is_tried_again_and_what_may_have_been_is_looked_at() {
     let tries = AtomicU32::new(0);
     let mut details = ErrorDetails::with_error_info("PROVIDER_THROTTLED", "bursar", HashMap::new());

@@ -11,7 +11,11 @@ use crate::cli::{
 };
 use anyhow::Context as _;
 use serde::Serialize;
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// Most of them that are listed for people; the file of --failures has all.
 const SHOWN_MAX: usize = 50;
@@ -117,16 +121,10 @@ impl Summary {
         }
     }
 
-    /// A row for each that is not active: a new file takes the old one's place at once.
-    pub(super) fn write_failures(&self, path: &Path) -> Result<(), Failure> {
+    /// A row for each that is not active.
+    pub(super) fn write(&self, failures: FailuresFile) -> Result<(), Failure> {
+        let FailuresFile { path, part, file } = failures;
         let write = || -> anyhow::Result<()> {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let name = path.file_name().context("the path ends without a name")?;
-            let begun = folder.unwrap_or(Path::new(".")).join({
-                let mut begun = name.to_owned();
-                begun.push(".part");
-                begun
-            });
             let mut rows = csv::Writer::from_writer(Vec::new());
             rows.write_record(["place", "connection", "client", "result", "reason", "message", "next_step"])?;
             for (result, lines) in [("failed", &self.failed), ("pending", &self.pending)] {
@@ -143,14 +141,11 @@ impl Summary {
                     ])?;
                 }
             }
-            let mut file = fs::File::create(&begun)?;
-            file.write_all(&rows.into_inner()?)?;
+            (&file).write_all(&rows.into_inner()?)?;
             file.sync_all()?;
-            Ok(fs::rename(&begun, path)?)
+            Ok(fs::rename(&part, &path)?)
         };
-        write().map_err(|error| {
-            Failure::Local(error.context(format!("{} could not be written", path.display())))
-        })
+        write().map_err(|error| unwritten(&path, error))
     }
 
     pub(super) fn ending(&self) -> Result<(), Failure> {
@@ -159,4 +154,28 @@ impl Summary {
             (open, not_begun) => Err(Failure::NotAllImported { open, not_begun, of: self.total }),
         }
     }
+}
+
+/// Where failures go. It takes the place of an older one at once, when it is whole.
+pub(super) struct FailuresFile {
+    path: PathBuf,
+    part: PathBuf,
+    file: fs::File,
+}
+
+impl FailuresFile {
+    /// Before a token is spent: a path that cannot be written is told while nothing is lost by it.
+    pub(super) fn begin(path: &Path) -> Result<Self, Failure> {
+        let begin = || -> anyhow::Result<Self> {
+            let mut name = path.file_name().context("the path ends without a name")?.to_owned();
+            name.push(".part");
+            let part = path.with_file_name(name);
+            Ok(Self { path: path.to_owned(), file: fs::File::create(&part)?, part })
+        };
+        begin().map_err(|error| unwritten(path, error))
+    }
+}
+
+fn unwritten(path: &Path, error: anyhow::Error) -> Failure {
+    Failure::Local(error.context(format!("{} could not be written", path.display())))
 }

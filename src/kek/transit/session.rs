@@ -125,12 +125,14 @@ fn read(source: &dyn SecretSource) -> Result<Secret, KekError> {
 }
 
 /// Prolongs a token that was found in a file, for those that nothing else prolongs. One that cannot be prolonged is
-/// used for as long as it lives, and asked about again after a while.
+/// used for as long as it lives, and asked about again after a while. `None`: the server could not say at present, and is
+/// asked again with the next request.
 async fn renewed(server: &Server, token: Secret) -> Option<Held> {
     let reply = server.post("auth/token/renew-self", b"{}", Some(&token)).await.ok()?;
-    let lives = match serde_json::from_slice(&reply.body) {
-        Ok(LoggedIn { auth }) if reply.status == 200 => auth.lease_duration,
-        Ok(_) | Err(_) => 0,
+    let lives = match (reply.status, serde_json::from_slice(&reply.body)) {
+        (200, Ok(LoggedIn { auth })) => auth.lease_duration,
+        (200 | 400 | 403 | 404 | 405, _) => 0,
+        _ => return None,
     };
     Some(Held { token, renew_at: renewal(lives) })
 }

@@ -339,6 +339,22 @@ async fn a_token_file_is_read_again_for_each_request() {
 }
 
 #[tokio::test]
+async fn a_token_that_a_busy_server_did_not_prolong_is_prolonged_with_the_next_request() {
+    let server = Scripted::start().await;
+    let kek = server.kek(token("t1"));
+    for status in [429, 472, 500, 503] {
+        server.then(status, json!({})).then(200, encrypted(1));
+        kek.wrap(b"here", &KeyBytes::generate()).await.unwrap();
+    }
+    server.then(200, logged_in("ignored", 60)).then(200, encrypted(1));
+    kek.wrap(b"here", &KeyBytes::generate()).await.unwrap();
+    server.then(200, encrypted(1));
+    kek.wrap(b"here", &KeyBytes::generate()).await.unwrap();
+    let asked = server.paths().iter().filter(|path| path.ends_with("renew-self")).count();
+    assert_eq!(asked, 5, "{:?}", server.paths());
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_or_hangs_is_an_outage() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base: Url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
