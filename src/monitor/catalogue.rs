@@ -172,7 +172,8 @@ pub const TOKEN_LEFT: Metric = metric(
     Gauge,
     Seconds,
     &["provider"],
-    "What is left of the access token that expires first, of active connections as last counted; negative when it has expired",
+    "What is left of the access token that expires first, of active connections as last counted; negative when that has \
+     expired, or was renewed since the count: add `bursar_census_age_seconds` before comparing with 0",
 );
 pub const REFRESH_TOKEN_LEFT: Metric = metric(
     "bursar_refresh_token_time_to_expiry",
