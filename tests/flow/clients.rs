@@ -36,12 +36,15 @@ async fn fifty() -> Rig {
 }
 
 async fn all_active(rig: &Rig) -> bool {
+    how_many(rig, State::Active).await == CONNECTIONS
+}
+
+async fn how_many(rig: &Rig, state: State) -> u128 {
+    let mut found = 0;
     for n in 0..CONNECTIONS {
-        if rig.a.admin.connection(&numbered(n)).await.unwrap().record.state != State::Active {
-            return false;
-        }
+        found += u128::from(rig.a.admin.connection(&numbered(n)).await.unwrap().record.state == state);
     }
-    true
+    found
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,6 +104,41 @@ async fn a_success_of_one_lifts_the_hold_of_all() {
     );
     assert_eq!(rig.a.admin.client(&client_name()).await.unwrap().record.hold, None);
     assert_eq!(rig.server.tries(), 51);
+}
+
+/// The app was removed or its client replaced, and the server says so of each grant.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_refused_grants_holds_the_client_and_few_of_them_end() {
+    let rig = fifty().await;
+    let hold = async || rig.a.admin.client(&client_name()).await.unwrap().record.hold;
+    rig.server.always(Say::Code("invalid_grant", Class::Suspect));
+    rig.a.schedule();
+    sleep(secs(10)).await;
+    let held = hold().await.unwrap();
+    assert_eq!(
+        (held.reason, held.code.as_deref(), held.failures),
+        (Some(HoldReason::ManyGrantsRefused), Some("invalid_grant"), 1)
+    );
+    let tries = rig.server.tries();
+    for n in 0..CONNECTIONS {
+        let err = rig.a.ask_of(&numbered(n), Wish::default()).await.unwrap_err();
+        let waits =
+            matches!(err, GetTokenError::Ended { .. } | GetTokenError::Refresh(RefreshError::Held { .. }));
+        assert!(waits, "{n}: {err:?}");
+    }
+    assert_eq!(rig.server.tries(), tries, "who has no token makes no exchange while the client is held");
+
+    // Three at first, and three each time that the hold runs out more than a minute later.
+    sleep(secs(5 * 60)).await;
+    let ended = how_many(&rig, State::NeedsReauthorization).await;
+    assert!((3..=10).contains(&ended), "{ended}");
+    rig.server.always(Say::Good);
+    // Who tried for the others in vain waits longer, at most 15 minutes and a fifth.
+    sleep(secs(20 * 60)).await;
+    rig.a.stop();
+    assert_eq!(how_many(&rig, State::NeedsReauthorization).await, ended);
+    assert_eq!(how_many(&rig, State::Active).await, CONNECTIONS - ended);
+    assert_eq!(hold().await, None);
 }
 
 /// Two secrets, the server's side of a rotation: each is good in its time, and no connection waits.
