@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{
+    client::Noted,
     profile::{GrantKind, Introspection, Overlap},
     samples::{HOUR, SKEW, START, at, attempt, connection, id, mark, profile, secs, token},
 };
@@ -793,14 +794,23 @@ fn revoking_stops_everything_and_revoked_leaves_nothing_to_use() {
 #[test]
 fn only_what_is_due_and_not_under_way_is_postponed() {
     let until = at(HOUR * 9).store;
+    let lease_end = at(HOUR).store;
+    let lapsed = attempt(1, earlier(secs(46)));
     let cases = [
-        (with(|_| ()), Some(until), 1),
-        (with(|c| c.due = None), None, 0),
-        (claimed(|c| c.due = Some(at(HOUR).store)), Some(at(HOUR).store), 0),
+        (with(|_| ()), Some(until), Noted::Changed),
+        (with(|c| c.due = None), None, Noted::KnownAlready),
+        (with(|c| c.due = Some(until)), Some(until), Noted::KnownAlready),
+        (claimed(|c| c.due = Some(lease_end)), Some(lease_end), Noted::KnownAlready),
+        (with(|c| c.attempt = Some(lapsed.clone())), Some(until), Noted::Changed),
     ];
     let why = LastFailure { class: Class::Client, code: None, correlation_id: None, at: at(LATE).here };
-    for (mut connection, want, failures) in cases {
-        connection.postponed(until, why.clone());
-        assert_eq!((connection.due, connection.failures), (want, failures));
+    for (before, want, noted) in cases {
+        let mut next = before.clone();
+        assert_eq!(next.postponed(until, why.clone(), at(LATE)), noted);
+        assert_eq!((next.due, &next.attempt), (want, &before.attempt), "the next claim marks what is open");
+        match noted {
+            Noted::Changed => assert_eq!((next.failures, next.last_failure), (1, Some(why.clone()))),
+            Noted::KnownAlready => assert_eq!(next, before),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How long a provider is left alone after a failure.
 
 use super::{
+    client::Noted,
     connection::{Connection, LastFailure},
     failure::{Class, Failure},
     lifecycle::{Moment, jittered},
@@ -71,12 +72,14 @@ impl Connection {
         }
     }
 
-    /// Waits with its client until then.
-    pub fn postponed(&mut self, until: Timestamp, why: LastFailure) {
-        if self.due.is_some() && self.attempt.is_none() {
-            self.due = Some(until);
-            self.failures = self.failures.saturating_add(1);
-            self.last_failure = Some(why);
+    /// Waits with its client until then. An attempt whose holder died stays: the next claim has to know of it.
+    pub fn postponed(&mut self, until: Timestamp, why: LastFailure, now: Moment) -> Noted {
+        if self.due.is_none_or(|due| until <= due) || self.live_attempt(now.store).is_some() {
+            return Noted::KnownAlready;
         }
+        self.due = Some(until);
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(why);
+        Noted::Changed
     }
 }

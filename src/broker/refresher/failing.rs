@@ -111,21 +111,25 @@ impl Parts {
     pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
         let why = LastFailure::from(hold);
+        let held = || RefreshError::Held { at: now, until, failure: Some(why.clone()) };
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
                 &connection.name,
                 || RefreshError::Gone,
-                |record: &mut Connection, _| {
-                    record.postponed(until.plus(spread), why.clone());
-                    Ok(())
+                |record: &mut Connection, now| {
+                    match record.postponed(until.plus(spread), why.clone(), now) {
+                        Noted::Changed => Ok(()),
+                        // All replicas look at it again and again.
+                        Noted::KnownAlready => Err(held()),
+                    }
                 },
             );
             if let Err(err) = waits.await {
                 return err;
             }
         }
-        RefreshError::Held { at: now, until, failure: Some(why) }
+        held()
     }
 
     /// A hold that has run out lets one exchange try; the others wait for what comes of it.
