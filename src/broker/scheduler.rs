@@ -27,6 +27,8 @@ pub struct Scheduler {
 struct Round {
     /// A queue gave as much as was asked for: there may be more at once.
     full: Fullness,
+    /// The first outage that it met. Queues lie on different nodes: what one cannot give does not hold up the others.
+    lost: Option<StoreError>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,20 +46,20 @@ impl Scheduler {
                 () = shutdown.cancelled() => return,
                 round = self.start_due() => round,
             };
-            let pause = match round {
+            let pause = match (round.full, &round.lost) {
                 // What was started leaves the queue by its claim; a moment is enough for that.
-                Ok(Round { full: Fullness::More }) => self.tick / 4,
-                Ok(Round { full: Fullness::Drained }) => self.tick,
-                Err(_) => self.tick * 2,
+                (Fullness::More, _) => self.tick / 4,
+                (Fullness::Drained, None) => self.tick,
+                (Fullness::Drained, Some(_)) => self.tick * 2,
             };
-            match (&round, failing) {
-                (Err(err), false) => {
+            match (&round.lost, failing) {
+                (Some(err), false) => {
                     tracing::warn!(cause = %err, "due connections could not be read; trying again");
                 }
-                (Ok(_), true) => tracing::info!("due connections can be read again"),
-                (Err(_), true) | (Ok(_), false) => {}
+                (None, true) => tracing::info!("due connections can be read again"),
+                (Some(_), true) | (None, false) => {}
             }
-            failing = round.is_err();
+            failing = round.lost.is_some();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -66,23 +68,28 @@ impl Scheduler {
         }
     }
 
-    async fn start_due(&self) -> Result<Round, StoreError> {
-        let mut full = Fullness::Drained;
+    async fn start_due(&self) -> Round {
+        let mut round = Round { full: Fullness::Drained, lost: None };
         let shards = self.ledger.shards();
+        for turn in 0..shards {
+            match self.look((self.first_shard + turn) % shards).await {
+                Ok(Fullness::More) => round.full = Fullness::More,
+                Ok(Fullness::Drained) => {}
+                Err(lost) => round.lost = round.lost.or(Some(lost)),
+            }
+        }
+        round
+    }
+
+    async fn look(&self, shard: u16) -> Result<Fullness, StoreError> {
         // Looks past what cannot be refreshed: it must not hide what can.
         let limit = (BATCH + self.refresher.shunned().count()).min(PAGE_MAX);
-        for turn in 0..shards {
-            let shard = (self.first_shard + turn) % shards;
-            let due = self.ledger.due(shard, limit).await?;
-            if due.keys.len() == limit {
-                full = Fullness::More;
-            }
-            // One after the other, the way to the store and back would be the limit of what can be renewed.
-            stream::iter(due.keys.iter().map(Ok))
-                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, _)| self.start(key))
-                .await?;
-        }
-        Ok(Round { full })
+        let due = self.ledger.due(shard, limit).await?;
+        // One after the other, the way to the store and back would be the limit of what can be renewed.
+        stream::iter(due.keys.iter().map(Ok))
+            .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, _)| self.start(key))
+            .await?;
+        Ok(if due.keys.len() == limit { Fullness::More } else { Fullness::Drained })
     }
 
     /// Records are authenticated one by one: one that is broken is said and passed over.
@@ -124,8 +131,12 @@ impl Scheduler {
             Err(err) => Err(err),
         };
         match parked {
-            Err(lost) if lost.is_outage() => Err(lost),
             Ok(()) => Ok(()),
+            Err(StoreError::WritesRefused { cause }) => {
+                tracing::debug!(connection = %name, cause, "connection of a deleted tenant could not be put aside yet");
+                Ok(())
+            }
+            Err(lost) if lost.is_outage() => Err(lost),
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "connection of a deleted tenant cannot be put aside");
                 self.refresher.shunned().shun(name);
@@ -143,7 +154,7 @@ impl Scheduler {
         });
         match closed.await {
             Ok(_) => Ok(()),
-            Err(lost) if lost.is_outage() => Err(lost),
+            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
             Err(err) => {
                 tracing::debug!(connection = %name, cause = %err, "authorization could not be closed yet");
                 Ok(())
