@@ -232,6 +232,11 @@ impl Refresher {
         &self.parts.shunned
     }
 
+    /// How many more exchanges with this provider could begin now.
+    pub fn free_slots(&self, provider: &ProviderName) -> usize {
+        self.parts.slots.free(provider)
+    }
+
     pub fn is_under_way(&self, name: &ConnectionName) -> bool {
         self.parts.board.lock().contains_key(name)
     }

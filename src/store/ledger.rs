@@ -355,8 +355,8 @@ impl Ledger {
         self.documents.shards()
     }
 
-    pub async fn due(&self, shard: u16, limit: usize) -> Result<Due, StoreError> {
-        Ok(self.dated(self.documents.due(shard, limit).await?))
+    pub async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Due, StoreError> {
+        Ok(self.dated(self.documents.due(shard, skip, limit).await?))
     }
 
     pub async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {

@@ -129,17 +129,20 @@ impl Documents for ShakyWay {
         self.queues.lock().0
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
         self.check()?;
         let (count, away) = *self.queues.lock();
         if away == Some(shard) {
             return Err(lost());
         }
-        let mut due = self.inner.due(0, PAGE_MAX).await?;
+        if count == 1 {
+            return self.inner.due(shard, skip, limit).await;
+        }
+        let mut due = self.inner.due(0, 0, PAGE_MAX).await?;
         let is_of =
             |key: &Key| key.as_str().bytes().last().is_some_and(|last| u16::from(last) % count == shard);
         due.value.keys.retain(|(key, _)| is_of(key));
-        due.value.keys.truncate(limit);
+        due.value.keys = due.value.keys.into_iter().skip(skip).take(limit).collect();
         Ok(due)
     }
 
