@@ -362,7 +362,7 @@ impl Parts {
     ) -> Result<Option<Outcome>, RefreshError> {
         let watch = self.warm.watch(name);
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
-        let (record, now) = (&loaded.record, self.ledger.now());
+        let (record, now) = (&loaded.record, self.ledger.now_of(&loaded));
         if record.seen() != seen {
             return Ok(Some(Ok(self.kept(watch, loaded))));
         }

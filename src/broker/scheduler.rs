@@ -128,7 +128,7 @@ impl Scheduler {
         let Some(name) = Connection::name_of(key) else { return Ok(()) };
         match self.ledger.read::<Connection>(&name).await {
             Ok(Some(loaded)) => {
-                let (record, now) = (&loaded.record, self.ledger.now());
+                let (record, now) = (&loaded.record, self.ledger.now_of(&loaded));
                 let chore = record.chore(now);
                 if chore == Chore::Close {
                     self.close(&name).await?;
