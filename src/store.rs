@@ -136,9 +136,9 @@ pub trait Documents: Send + Sync {
     /// How many due queues there are; at least 1, and fixed for the life of a deployment.
     fn shards(&self) -> u16;
 
-    /// What is due in one shard at the store's own present, at most `limit` entries.
+    /// What is due in one shard at the store's own present, without the first `skip` entries, at most `limit`.
     /// Never more than [`PAGE_MAX`]; a shard that does not exist is [`StoreError::Refused`].
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError>;
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError>;
 
     /// Documents whose key begins with `prefix` and sorts after `after`, in byte order, at most `limit`
     /// and [`PAGE_MAX`]. Fewer than that means that there are no more.

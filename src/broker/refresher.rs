@@ -232,6 +232,11 @@ impl Refresher {
         &self.parts.shunned
     }
 
+    /// How many more exchanges with this provider could begin now.
+    pub fn free_slots(&self, provider: &ProviderName) -> usize {
+        self.parts.slots.free(provider)
+    }
+
     pub fn is_under_way(&self, name: &ConnectionName) -> bool {
         self.parts.board.lock().contains_key(name)
     }
@@ -357,7 +362,7 @@ impl Parts {
     ) -> Result<Option<Outcome>, RefreshError> {
         let watch = self.warm.watch(name);
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
-        let (record, now) = (&loaded.record, self.ledger.now());
+        let (record, now) = (&loaded.record, self.ledger.now_of(&loaded));
         if record.seen() != seen {
             return Ok(Some(Ok(self.kept(watch, loaded))));
         }

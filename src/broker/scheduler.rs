@@ -1,17 +1,23 @@
 //! Starts the exchanges that nobody asked for. Every replica looks at every due queue; the claim decides who
 //! gets which, and a queue shows a claimed connection again only when its lease is over. No leader.
 
+mod crowd;
+
 use super::refresher::Refresher;
 use crate::{
+    clock::Timestamp,
     domain::{authorization::Chore, connection::Connection, names::ConnectionName},
     store::{Key, PAGE_MAX, StoreError, ledger::Ledger, records::Record},
 };
+use crowd::{Crowd, Free};
 use futures_util::stream::{self, TryStreamExt};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Most connections that one look at one queue starts.
+/// Most connections that one look at one queue reads, and starts.
 const BATCH: usize = 64;
+/// How many entries of a queue a look goes past, at most, that are not to be started by it: they hide what is behind them.
+const DEPTH_MAX: usize = 4 * PAGE_MAX;
 /// Most due records that are read at the same time.
 const LOOKS_AT_ONCE: usize = 16;
 
@@ -25,8 +31,10 @@ pub struct Scheduler {
 
 /// What one round of the queues found.
 struct Round {
-    /// A queue gave as much as was asked for: there may be more at once.
+    /// A queue had more than was taken up: there may be something to do at once.
     full: Fullness,
+    /// The first outage that it met. Queues lie on different nodes: what one cannot give does not hold up the others.
+    lost: Option<StoreError>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,27 +45,27 @@ enum Fullness {
 
 impl Scheduler {
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut failing = false;
+        let (mut failing, crowd) = (false, Crowd::default());
         loop {
             let round = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                round = self.start_due() => round,
+                round = self.start_due(&crowd) => round,
             };
-            let pause = match round {
+            let pause = match (round.full, &round.lost) {
                 // What was started leaves the queue by its claim; a moment is enough for that.
-                Ok(Round { full: Fullness::More }) => self.tick / 4,
-                Ok(Round { full: Fullness::Drained }) => self.tick,
-                Err(_) => self.tick * 2,
+                (Fullness::More, _) => self.tick / 4,
+                (Fullness::Drained, None) => self.tick,
+                (Fullness::Drained, Some(_)) => self.tick * 2,
             };
-            match (&round, failing) {
-                (Err(err), false) => {
+            match (&round.lost, failing) {
+                (Some(err), false) => {
                     tracing::warn!(cause = %err, "due connections could not be read; trying again");
                 }
-                (Ok(_), true) => tracing::info!("due connections can be read again"),
-                (Err(_), true) | (Ok(_), false) => {}
+                (None, true) => tracing::info!("due connections can be read again"),
+                (Some(_), true) | (None, false) => {}
             }
-            failing = round.is_err();
+            failing = round.lost.is_some();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -66,42 +74,76 @@ impl Scheduler {
         }
     }
 
-    async fn start_due(&self) -> Result<Round, StoreError> {
-        let mut full = Fullness::Drained;
+    async fn start_due(&self, crowd: &Crowd) -> Round {
+        crowd.forget_who_left();
+        let mut round = Round { full: Fullness::Drained, lost: None };
         let shards = self.ledger.shards();
-        // Looks past what cannot be refreshed: it must not hide what can.
-        let limit = (BATCH + self.refresher.shunned().count()).min(PAGE_MAX);
         for turn in 0..shards {
-            let shard = (self.first_shard + turn) % shards;
-            let due = self.ledger.due(shard, limit).await?;
-            if due.keys.len() == limit {
-                full = Fullness::More;
+            match self.look((self.first_shard + turn) % shards, crowd).await {
+                Ok(Fullness::More) => round.full = Fullness::More,
+                Ok(Fullness::Drained) => {}
+                Err(lost) => round.lost = round.lost.or(Some(lost)),
             }
-            // One after the other, the way to the store and back would be the limit of what can be renewed.
-            stream::iter(due.keys.iter().map(Ok))
-                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, _)| self.start(key))
-                .await?;
         }
-        Ok(Round { full })
+        round
     }
 
-    /// Records are authenticated one by one: one that is broken is said and passed over.
-    async fn start(&self, key: &Key) -> Result<(), StoreError> {
-        let Some(name) = Connection::name_of(key) else { return Ok(()) };
-        if self.refresher.is_under_way(&name) || self.refresher.shunned().contains(&name) {
-            return Ok(());
+    /// Goes past what is not to be started, page by page: it must not hide what is. What leaves the queue meanwhile makes
+    /// others move up, and a few of them are seen by the next look only.
+    async fn look(&self, shard: u16, crowd: &Crowd) -> Result<Fullness, StoreError> {
+        let (mut seen, mut read, mut free) = (0, 0, Free::new());
+        let mut limit = (BATCH + self.refresher.shunned().count()).min(PAGE_MAX);
+        loop {
+            let due = self.ledger.due(shard, seen, limit).await?;
+            let ready = due.keys.iter().filter(|(key, at)| self.is_ready(key, *at, crowd, &mut free));
+            let ready: Vec<_> = ready.take(BATCH - read).collect();
+            // One after the other, the way to the store and back would be the limit of what can be renewed.
+            stream::iter(ready.iter().map(Ok))
+                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, at)| self.start(key, *at, crowd))
+                .await?;
+            seen += due.keys.len();
+            read += ready.len();
+            if read == BATCH {
+                return Ok(Fullness::More);
+            }
+            if due.keys.len() < limit || seen >= DEPTH_MAX {
+                break;
+            }
+            limit = PAGE_MAX;
         }
+        // Slots are given back all the time where exchanges go well.
+        Ok(if read > 0 && !crowd.is_empty() { Fullness::More } else { Fullness::Drained })
+    }
+
+    fn is_ready(&self, key: &Key, due: Timestamp, crowd: &Crowd, free: &mut Free) -> bool {
+        let Some(name) = Connection::name_of(key) else { return false };
+        !self.refresher.is_under_way(&name)
+            && !self.refresher.shunned().contains(&name)
+            && crowd.lets_through(key, due, free, |provider| self.refresher.free_slots(provider))
+    }
+
+    /// Records are authenticated one by one: one that is broken is said and passed over. One whose provider has no free
+    /// slot stays where it is: in line it would stand in the way of callers, and of what is due at other providers.
+    async fn start(&self, key: &Key, due: Timestamp, crowd: &Crowd) -> Result<(), StoreError> {
+        let Some(name) = Connection::name_of(key) else { return Ok(()) };
         match self.ledger.read::<Connection>(&name).await {
             Ok(Some(loaded)) => {
-                let now = self.ledger.now();
-                match loaded.record.chore(now) {
-                    Chore::Poll(id) => self.refresher.poll(&name, id),
-                    Chore::Close => self.close(&name).await?,
-                    Chore::Nothing => {}
+                let (record, now) = (&loaded.record, self.ledger.now_of(&loaded));
+                let chore = record.chore(now);
+                if chore == Chore::Close {
+                    self.close(&name).await?;
                 }
-                if let Some(due) = loaded.record.due.filter(|due| *due <= now.store) {
+                if self.refresher.free_slots(&record.provider) == 0 {
+                    crowd.join(key, due, &record.provider);
+                    return Ok(());
+                }
+                match chore {
+                    Chore::Poll(id) => self.refresher.poll(&name, id),
+                    Chore::Close | Chore::Nothing => {}
+                }
+                if let Some(due) = record.due.filter(|due| *due <= now.store) {
                     let since = now.here.minus(due.until(now.store));
-                    self.refresher.start_due(&name, loaded.record.seen(), since);
+                    self.refresher.start_due(&name, record.seen(), since);
                 }
             }
             Ok(None) => {}
@@ -124,8 +166,12 @@ impl Scheduler {
             Err(err) => Err(err),
         };
         match parked {
-            Err(lost) if lost.is_outage() => Err(lost),
             Ok(()) => Ok(()),
+            Err(StoreError::WritesRefused { cause }) => {
+                tracing::debug!(connection = %name, cause, "connection of a deleted tenant could not be put aside yet");
+                Ok(())
+            }
+            Err(lost) if lost.is_outage() => Err(lost),
             Err(err) => {
                 tracing::error!(connection = %name, cause = %err, "connection of a deleted tenant cannot be put aside");
                 self.refresher.shunned().shun(name);
@@ -143,7 +189,7 @@ impl Scheduler {
         });
         match closed.await {
             Ok(_) => Ok(()),
-            Err(lost) if lost.is_outage() => Err(lost),
+            Err(lost @ StoreError::Unavailable { .. }) => Err(lost),
             Err(err) => {
                 tracing::debug!(connection = %name, cause = %err, "authorization could not be closed yet");
                 Ok(())

@@ -39,6 +39,12 @@ impl Slots {
         Some(Slot { _of_all: of_all, _of_provider: of_provider })
     }
 
+    /// How many more exchanges with this provider could begin now.
+    pub fn free(&self, provider: &ProviderName) -> usize {
+        let of_provider = self.providers.lock().get(provider).map(|slots| slots.available_permits());
+        of_provider.unwrap_or(self.share).min(self.all.available_permits())
+    }
+
     fn of(&self, provider: &ProviderName) -> Arc<Semaphore> {
         let mut providers = self.providers.lock();
         providers.entry(provider.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))).clone()
@@ -53,11 +59,16 @@ mod tests {
     fn one_provider_leaves_room_for_the_others() {
         let slots = Slots::new(4);
         let (slow, other) = ("providers/slow".parse().unwrap(), "providers/other".parse().unwrap());
+        let free = || (slots.free(&slow), slots.free(&other));
+        assert_eq!(free(), (3, 3));
         let held: Vec<_> = (0..3).map(|_| slots.try_acquire(&slow).unwrap()).collect();
         assert!(slots.try_acquire(&slow).is_none());
+        assert_eq!(free(), (0, 1));
         let last = slots.try_acquire(&other).unwrap();
         assert!(slots.try_acquire(&other).is_none());
+        assert_eq!(free(), (0, 0));
         drop((held, last));
         assert!(slots.try_acquire(&slow).is_some());
+        assert_eq!(free(), (3, 3));
     }
 }

@@ -9,7 +9,7 @@ use super::{
     connection::{Attempt, Before, Connection, LastFailure, Mark, Principal, State, StateReason, Token},
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
-    pauses::{pause, put_off},
+    pauses::{pause, put_off, put_off_late},
     profile::{GrantKind, Profile, Reuse, Rotation},
     token::{PreviousRefreshToken, RefreshToken, Sealed},
 };
@@ -58,8 +58,8 @@ pub enum Claiming {
     Moved,
     /// The provider is being left alone until then (store's clock).
     Held { until: Timestamp },
-    /// An attempt ended without a word, and a second use of the token could revoke the grant. Write this: the
-    /// next try waits until the access token has nearly run out.
+    /// An attempt ended without a word, or the window closed in which that could be mended, and a second use of the token
+    /// could revoke the grant. Write this: the next try waits until the access token has nearly run out.
     PutOff(Box<Connection>),
     /// There is nothing left to spend. Write this, and the connection waits for a person.
     Nothing(Box<Connection>),
@@ -160,17 +160,20 @@ pub fn claim(
         return Claiming::Nothing(Box::new(over(connection, now)));
     }
     let mut next = connection.clone();
-    if let Some(lapsed) = connection.attempt.as_ref().filter(|lapsed| lapsed.authorization.is_none()) {
+    let lapsed = connection.attempt.as_ref().filter(|lapsed| lapsed.authorization.is_none());
+    let waits = if let Some(lapsed) = lapsed {
         // Its holder died or stalled in mid-exchange: nobody knows whether the server answered.
         next.mark_ambiguous(profile, lapsed.started_at, None);
-        // A server that can be asked about the token is asked first: it is sent again only if that does no harm.
-        let waits = put_off(&next, profile, now).filter(|_| !profile.introspects());
-        if let (Some(after), Ask::Scheduler | Ask::Caller) = (waits, ask) {
-            next.attempt = None;
-            next.due = Some(now.store.plus(after));
-            next.failures = next.failures.saturating_add(1);
-            return Claiming::PutOff(Box::new(next));
-        }
+        put_off(&next, profile, now)
+    } else {
+        put_off_late(&next, profile, now)
+    };
+    // A server that can be asked about the token is asked first: it is sent again only if that does no harm.
+    if let (Some(after), Ask::Scheduler | Ask::Caller) = (waits.filter(|_| !profile.introspects()), ask) {
+        next.attempt = None;
+        next.due = Some(now.store.plus(after));
+        next.failures = next.failures.saturating_add(1);
+        return Claiming::PutOff(Box::new(next));
     }
     next.due = Some(attempt.lease_until);
     next.attempt = Some(attempt);
@@ -245,16 +248,16 @@ pub fn fail(
     profile: &Profile,
     now: Moment,
 ) -> Failing {
-    if connection.attempt.as_ref().is_none_or(|open| open.id != attempt) {
+    let Some(open) = connection.attempt.as_ref().filter(|open| open.id == attempt) else {
         return Failing::Overtaken;
-    }
-    if connection.attempt.as_ref().is_some_and(|open| open.authorization.is_some()) {
+    };
+    if open.authorization.is_some() {
         return Failing::Write(Box::new(authorization::failed(connection, failure, now)));
     }
     let mut next = connection.clone();
     next.attempt = None;
     if failure.leaves_open() {
-        next.mark_ambiguous(profile, now.here, failure.code.as_deref());
+        next.mark_ambiguous(profile, open.started_at, failure.code.as_deref());
     }
     let confirmed = connection.is_confirmed(now.here);
     match failure.class {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{
+    client::Noted,
     profile::{GrantKind, Introspection, Overlap},
     samples::{HOUR, SKEW, START, at, attempt, connection, id, mark, profile, secs, token},
 };
@@ -590,6 +591,13 @@ fn where_reuse_revokes_the_family_a_retry_waits_until_the_token_has_nearly_run_o
             soon,
             "within the grace window",
         ),
+        (
+            claimed(|_| ()),
+            Profile { grace: secs(1), ..harmful.clone() },
+            Class::Ambiguous,
+            until_hard,
+            "a window of a second, which opened with the attempt a second ago",
+        ),
         (claimed(|c| c.token = None), harmful.clone(), Class::Ambiguous, soon, "no token to wait with"),
         (
             claimed(|c| c.token.as_mut().unwrap().hard_at = at(LATE).here),
@@ -614,6 +622,57 @@ fn where_reuse_revokes_the_family_a_retry_waits_until_the_token_has_nearly_run_o
             assert_within_a_fifth(pause_of(&next), want, why);
         }
     }
+}
+
+#[test]
+fn a_try_that_comes_too_late_for_the_grace_window_waits_until_the_token_has_nearly_run_out() {
+    let grace = secs(30);
+    let harmful = || Profile { reuse: Reuse::RevokeFamily, grace, ..profile() };
+    let at_its_end = |class| (class, grace, harmful());
+    let introspects = Profile {
+        introspection: Introspection::Rfc7662,
+        introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
+        ..harmful()
+    };
+    // (the last failure, how long ago the attempt with the lost answer began, the profile), and what comes of it
+    let cases = vec![
+        ((Class::Ambiguous, secs(29), harmful()), "claim", "the window is open"),
+        (at_its_end(Class::Ambiguous), "put off", "it has closed"),
+        (at_its_end(Class::NotSent), "put off", "it closed while the server could not be reached"),
+        (at_its_end(Class::Down), "claim", "at its own pace"),
+        (at_its_end(Class::Suspect), "claim", "a confirmation"),
+        ((Class::Ambiguous, grace, Profile { reuse: Reuse::Reject, ..harmful() }), "claim", "no harm"),
+        ((Class::Ambiguous, grace, Profile { grace: Duration::ZERO, ..harmful() }), "claim", "it has waited"),
+        ((Class::Ambiguous, grace, introspects), "claim", "the server is asked first"),
+    ];
+    for ((class, ago, profile), want, why) in cases {
+        let begun = earlier(ago).here;
+        let doubtful = with(|c| {
+            c.ambiguous = Some(Mark { at: begun, ..mark(3) });
+            c.last_failure = Some(last(class));
+            (c.due, c.failures) = (Some(at(LATE).store), 1);
+        });
+        for ask in [Ask::Scheduler, Ask::Caller, Ask::Operator] {
+            let ours = attempt(OURS, at(LATE));
+            let got = claim(&doubtful, doubtful.seen(), ours, ask, &profile, at(LATE));
+            let want = if ask == Ask::Operator { "claim" } else { want };
+            assert_eq!(word(&got), want, "{why}, {ask:?}");
+            if let Claiming::PutOff(next) = got {
+                assert_eq!(
+                    pause_of(&next),
+                    at(LATE).here.until(next.token.as_ref().unwrap().hard_at),
+                    "{why}"
+                );
+                assert_eq!((&next.ambiguous, &next.attempt), (&doubtful.ambiguous, &None), "{why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_is_dated_at_the_beginning_of_its_attempt() {
+    let next = failed(&claimed(|_| ()), &failure(Class::Ambiguous), &profile());
+    assert_eq!(next.ambiguous.unwrap().at, earlier(secs(1)).here);
 }
 
 #[test]
@@ -744,14 +803,23 @@ fn revoking_stops_everything_and_revoked_leaves_nothing_to_use() {
 #[test]
 fn only_what_is_due_and_not_under_way_is_postponed() {
     let until = at(HOUR * 9).store;
+    let lease_end = at(HOUR).store;
+    let lapsed = attempt(1, earlier(secs(46)));
     let cases = [
-        (with(|_| ()), Some(until), 1),
-        (with(|c| c.due = None), None, 0),
-        (claimed(|c| c.due = Some(at(HOUR).store)), Some(at(HOUR).store), 0),
+        (with(|_| ()), Some(until), Noted::Changed),
+        (with(|c| c.due = None), None, Noted::KnownAlready),
+        (with(|c| c.due = Some(until)), Some(until), Noted::KnownAlready),
+        (claimed(|c| c.due = Some(lease_end)), Some(lease_end), Noted::KnownAlready),
+        (with(|c| c.attempt = Some(lapsed.clone())), Some(until), Noted::Changed),
     ];
     let why = LastFailure { class: Class::Client, code: None, correlation_id: None, at: at(LATE).here };
-    for (mut connection, want, failures) in cases {
-        connection.postponed(until, why.clone());
-        assert_eq!((connection.due, connection.failures), (want, failures));
+    for (before, want, noted) in cases {
+        let mut next = before.clone();
+        assert_eq!(next.postponed(until, why.clone(), at(LATE)), noted);
+        assert_eq!((next.due, &next.attempt), (want, &before.attempt), "the next claim marks what is open");
+        match noted {
+            Noted::Changed => assert_eq!((next.failures, next.last_failure), (1, Some(why.clone()))),
+            Noted::KnownAlready => assert_eq!(next, before),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How long a provider is left alone after a failure.
 
 use super::{
+    client::Noted,
     connection::{Connection, LastFailure},
     failure::{Class, Failure},
     lifecycle::{Moment, jittered},
@@ -18,15 +19,33 @@ const PAUSE_FIRST_CONFIGURATION: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// Where a second use of the refresh token may revoke the whole family, trying again waits until the access token
-/// that is still good has nearly run out. What nobody knows of a server is taken for the worse.
+/// that is still good has nearly run out. What nobody knows of a server is taken for the worse. While a grace window is
+/// open a second use does no harm: it opens, at the earliest, when the attempt began whose answer is missing.
 pub(super) fn put_off(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
+    let mark = connection.standing(connection.ambiguous.as_ref())?;
+    let in_grace = !profile.grace.is_zero() && now.here < mark.at.plus(profile.grace);
     let harmful = match profile.reuse {
         Reuse::Ignore | Reuse::Reject => false,
-        Reuse::RevokeFamily | Reuse::Unknown => profile.grace.is_zero(),
+        Reuse::RevokeFamily | Reuse::Unknown => !in_grace,
     };
-    let at_risk = harmful && connection.standing(connection.ambiguous.as_ref()).is_some();
-    let token = connection.token.as_ref().filter(|_| at_risk)?;
+    let token = connection.token.as_ref().filter(|_| harmful)?;
     Some(now.here.until(token.hard_at)).filter(|left| !left.is_zero())
+}
+
+/// The same for what is due by now: its next try was meant for a grace window, and comes too late for it.
+pub(super) fn put_off_late(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
+    let for_the_window = match connection.last_failure.as_ref()?.class {
+        // A server that says it is down is tried at its own pace, and a refusal is confirmed soon, window or not.
+        Class::Down | Class::Suspect => false,
+        Class::NotSent
+        | Class::Client
+        | Class::Configuration
+        | Class::Throttled
+        | Class::Ambiguous
+        | Class::Malformed
+        | Class::Policy => !profile.grace.is_zero(),
+    };
+    put_off(connection, profile, now).filter(|_| for_the_window)
 }
 
 /// How long the provider is left alone after a failure.
@@ -53,12 +72,14 @@ impl Connection {
         }
     }
 
-    /// Waits with its client until then.
-    pub fn postponed(&mut self, until: Timestamp, why: LastFailure) {
-        if self.due.is_some() && self.attempt.is_none() {
-            self.due = Some(until);
-            self.failures = self.failures.saturating_add(1);
-            self.last_failure = Some(why);
+    /// Waits with its client until then. An attempt whose holder died stays: the next claim has to know of it.
+    pub fn postponed(&mut self, until: Timestamp, why: LastFailure, now: Moment) -> Noted {
+        if self.due.is_none_or(|due| until <= due) || self.live_attempt(now.store).is_some() {
+            return Noted::KnownAlready;
         }
+        self.due = Some(until);
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(why);
+        Noted::Changed
     }
 }

@@ -131,9 +131,11 @@ impl Documents for Watched {
         self.inner.shards()
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
-        let due = self.noted(Operation::Due, self.inner.due(shard, limit)).await?;
-        self.metrics.store.seen(shard, &due);
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
+        let due = self.noted(Operation::Due, self.inner.due(shard, skip, limit)).await?;
+        if skip == 0 {
+            self.metrics.store.seen(shard, &due);
+        }
         Ok(due)
     }
 
@@ -192,7 +194,7 @@ mod tests {
         let watched = Watched::new(inner, standing, metrics.clone());
         let key = Key::new("a").unwrap();
         assert_eq!(watched.read(&key).await.unwrap().value, None);
-        assert!(watched.due(999, 1).await.is_err());
+        assert!(watched.due(999, 0, 1).await.is_err());
         let text = metrics.text().unwrap();
         for (operation, error) in [("read", ""), ("due", "refused")] {
             let series = format!(

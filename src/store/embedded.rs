@@ -73,10 +73,10 @@ impl Documents for Embedded {
         1
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
         check_shard(shard, self.shards())?;
         let (tables, now) = (self.tables.clone(), self.clock.now());
-        let value = off_thread(move || tables.due(now, limit.min(PAGE_MAX))).await?;
+        let value = off_thread(move || tables.due(now, skip, limit.min(PAGE_MAX))).await?;
         Ok(Dated { value, store_now: now })
     }
 

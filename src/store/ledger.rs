@@ -63,13 +63,17 @@ pub struct Loaded<R> {
     pub record: R,
     pub version: Version,
     format: u32,
+    skew: Skew,
 }
+
+/// A store's clock minus ours, in milliseconds. Nodes of a cluster have clocks of their own.
+type Skew = i64;
 
 impl<R> Loaded<R> {
     /// What was written over this.
     #[must_use]
-    pub fn written(&self, record: R, version: Version) -> Self {
-        Self { record, version, format: codec::FORMAT }
+    pub fn written<N>(&self, record: N, version: Version) -> Loaded<N> {
+        Loaded { record, version, format: codec::FORMAT, skew: self.skew }
     }
 }
 
@@ -126,7 +130,7 @@ pub struct Ledger {
     documents: Arc<dyn Documents>,
     stamper: Arc<dyn Stamper>,
     clock: Arc<dyn Clock>,
-    /// Store's clock minus ours, in milliseconds, as of the last reply.
+    /// As of the last reply, of whatever node.
     skew: AtomicI64,
     remembered: Remembered,
     claims: Counters,
@@ -157,14 +161,29 @@ impl Ledger {
 
     /// The present by both clocks.
     pub fn now(&self) -> Moment {
+        self.moment(self.skew.load(Ordering::Relaxed))
+    }
+
+    /// The same, by the clock of the node that gave this record a moment ago: its lease and due times are of that clock,
+    /// and another node may have answered since.
+    pub fn now_of<R>(&self, loaded: &Loaded<R>) -> Moment {
+        self.moment(loaded.skew)
+    }
+
+    fn moment(&self, skew: Skew) -> Moment {
         let here = self.clock.now();
-        Moment { here, store: Timestamp(here.0.saturating_add_signed(self.skew.load(Ordering::Relaxed))) }
+        Moment { here, store: Timestamp(here.0.saturating_add_signed(skew)) }
     }
 
     fn dated<T>(&self, dated: Dated<T>) -> T {
+        self.told(&dated);
+        dated.value
+    }
+
+    fn told<T>(&self, dated: &Dated<T>) -> Skew {
         let skew = dated.store_now.0.cast_signed().wrapping_sub(self.clock.now().0.cast_signed());
         self.skew.store(skew, Ordering::Relaxed);
-        dated.value
+        skew
     }
 
     pub async fn read<R: Record>(&self, name: &R::Name) -> Result<Option<Loaded<R>>, StoreError> {
@@ -182,10 +201,11 @@ impl Ledger {
         how: (Aged, Opened),
     ) -> Result<Option<Loaded<R>>, StoreError> {
         let (key, since) = (R::key_of(name)?, self.remembered.now());
-        match self.dated(self.documents.read(&key).await?) {
-            Some(document) => self.open(name, &document, since, how).await.map(Some),
-            None => Ok(None),
-        }
+        let dated = self.documents.read(&key).await?;
+        let skew = self.told(&dated);
+        let Some(document) = dated.value else { return Ok(None) };
+        let loaded = self.open(name, &document, since, how).await?;
+        Ok(Some(Loaded { skew, ..loaded }))
     }
 
     async fn open<R: Record>(
@@ -215,7 +235,8 @@ impl Ledger {
                 return Err(StoreError::RolledBack { key: document.key.to_string() });
             }
         }
-        Ok(Loaded { record, version: document.version, format: envelope.format })
+        let skew = self.skew.load(Ordering::Relaxed);
+        Ok(Loaded { record, version: document.version, format: envelope.format, skew })
     }
 
     /// Writes a record that must not exist yet.
@@ -293,9 +314,9 @@ impl Ledger {
         for _ in 0..CONFLICTS_MAX {
             let loaded = self.read::<R>(name).await?.ok_or_else(&missing)?;
             let mut record = loaded.record.clone();
-            change(&mut record, self.now())?;
+            change(&mut record, self.now_of(&loaded))?;
             if let Wrote::Done(version) = self.update(&loaded, &record, Room::Needed).await? {
-                return Ok(Loaded { record, version, format: codec::FORMAT });
+                return Ok(loaded.written(record, version));
             }
         }
         Err(contended::<R>(name).into())
@@ -355,8 +376,8 @@ impl Ledger {
         self.documents.shards()
     }
 
-    pub async fn due(&self, shard: u16, limit: usize) -> Result<Due, StoreError> {
-        Ok(self.dated(self.documents.due(shard, limit).await?))
+    pub async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Due, StoreError> {
+        Ok(self.dated(self.documents.due(shard, skip, limit).await?))
     }
 
     pub async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {

@@ -5,11 +5,12 @@ use crate::{
     clock::TokioClock,
     domain::{
         attempt::Ask,
-        samples::{START, attempt, connection, profile},
+        samples::{HOUR, START, attempt, connection, profile},
     },
     store::embedded::Embedded,
 };
 use prost::Message;
+use tokio::sync::Notify;
 
 /// Takes every stamp: whether they are genuine is tested with real keys.
 struct Credulous;
@@ -155,4 +156,89 @@ async fn what_was_deleted_does_not_come_back() {
     owned.ledger.delete(&loaded).await.unwrap();
     owned.ledger.create(&anew).await.unwrap();
     assert_eq!(owned.read().await.unwrap().unwrap().record.uid, anew.uid, "one of the same name may be made");
+}
+
+/// A store on two nodes, one of which is an hour ahead of the other.
+struct TwoNodes(Arc<dyn Documents>);
+
+#[async_trait]
+impl Documents for TwoNodes {
+    async fn read(&self, key: &Key) -> Result<Dated<Option<Document>>, StoreError> {
+        let mut read = self.0.read(key).await?;
+        if key.as_str().ends_with("/ahead") {
+            read.store_now = read.store_now.plus(HOUR);
+        }
+        Ok(read)
+    }
+
+    async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
+        self.0.swap(change).await
+    }
+
+    fn shards(&self) -> u16 {
+        self.0.shards()
+    }
+
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
+        self.0.due(shard, skip, limit).await
+    }
+
+    async fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.0.scan(prefix, after, limit).await
+    }
+
+    async fn changes(&self) -> Result<Box<dyn Feed>, StoreError> {
+        self.0.changes().await
+    }
+}
+
+/// Takes its time over the record of the other node, and tells when it has it.
+#[derive(Default)]
+struct Slow {
+    begun: Notify,
+    goes_on: Notify,
+}
+
+#[async_trait]
+impl Stamper for Slow {
+    async fn stamp(&self, place: &Place<'_>, record: &[u8]) -> Result<Stamp, StoreError> {
+        Credulous.stamp(place, record).await
+    }
+
+    async fn check(&self, place: &Place<'_>, _: &[u8], _: &Stamp) -> Result<(), StoreError> {
+        if !place.key.as_str().ends_with("/ahead") {
+            self.begun.notify_one();
+            self.goes_on.notified().await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_judged_by_the_clock_of_the_node_that_gave_the_record() {
+    let clock = Arc::new(TokioClock::starting_at(START));
+    let documents: Arc<dyn Documents> = Arc::new(Embedded::in_memory(clock.clone()).unwrap());
+    let writer = Ledger::new(documents.clone(), Arc::new(Credulous), clock.clone());
+    let claimed = Connection { attempt: Some(attempt(1, writer.now())), ..connection() };
+    let ahead = Connection { name: "tenants/t/connections/ahead".parse().unwrap(), ..connection() };
+    for record in [&claimed, &ahead] {
+        writer.create(record).await.unwrap();
+    }
+    let slow = Arc::new(Slow::default());
+    let ledger = Ledger::new(Arc::new(TwoNodes(documents)), slow.clone(), clock);
+    let (open, profile) = (|now: Moment| attempt(2, now), profile());
+    let claim = ledger.claim(&claimed.name, claimed.seen(), Ask::Scheduler, &profile, open);
+    let meanwhile = async {
+        slow.begun.notified().await;
+        ledger.read::<Connection>(&ahead.name).await.unwrap();
+        slow.goes_on.notify_one();
+    };
+    let (outcome, ()) = tokio::join!(claim, meanwhile);
+    let lease_until = claimed.attempt.unwrap().lease_until;
+    assert!(matches!(outcome.unwrap(), Claimed::Busy { until } if until == lease_until));
 }

@@ -208,12 +208,13 @@ impl Documents for RedisStore {
         self.layout.shards()
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
         check_shard(shard, self.shards())?;
         let limit = limit.min(PAGE_MAX);
         let queue = self.layout.due(shard);
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("TIME").cmd("ZRANGE").arg(&queue).arg(0).arg(limit).arg("WITHSCORES");
+        let last = skip.saturating_add(limit);
+        pipeline.cmd("TIME").cmd("ZRANGE").arg(&queue).arg(skip).arg(last).arg("WITHSCORES");
         let (time, first): (Time, Vec<(String, f64)>) = self.read_of(shard, &pipeline).await?;
         let store_now = timestamp(time);
         let mut due = Due::default();
@@ -225,7 +226,8 @@ impl Documents for RedisStore {
             }
             due.keys.push((key, at));
         }
-        if due.keys.len() > limit {
+        // Where entries were skipped, these need not be the first that are not due yet.
+        if due.keys.len() > limit || skip > 0 {
             due.keys.truncate(limit);
             due.next = self.next_after(shard, store_now).await?;
         }
@@ -263,7 +265,7 @@ impl Documents for RedisStore {
 }
 
 impl RedisStore {
-    /// The first due time after `now`: asked for only when everything within the limit was due.
+    /// The first due time after `now`: asked for only when that was not seen on the way.
     async fn next_after(&self, shard: u16, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let mut pipeline = Pipeline::new();
         let next = pipeline

@@ -1,7 +1,7 @@
 //! A client that the server refuses: its connections wait together, no grant dies of it, a new secret heals.
 
 use crate::{
-    rig::{HOUR, Rig, client_name, numbered, secs},
+    rig::{HOUR, LEASE, Rig, START, client_name, name, numbered, secs},
     server::{DELAY, Say},
 };
 use bursar::{
@@ -16,14 +16,15 @@ use bursar::{
     },
     domain::{
         client::{Client, HoldReason, SecretsError},
-        connection::State,
+        connection::{Attempt, State},
         failure::Class,
         profile::{ClientAuth, SigningAlg},
         token::{ClientSecret, Secret},
     },
-    store::records::Record,
+    store::{Version, records::Record},
 };
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 const CONNECTIONS: u128 = 50;
 
@@ -36,12 +37,15 @@ async fn fifty() -> Rig {
 }
 
 async fn all_active(rig: &Rig) -> bool {
+    how_many(rig, State::Active).await == CONNECTIONS
+}
+
+async fn how_many(rig: &Rig, state: State) -> u128 {
+    let mut found = 0;
     for n in 0..CONNECTIONS {
-        if rig.a.admin.connection(&numbered(n)).await.unwrap().record.state != State::Active {
-            return false;
-        }
+        found += u128::from(rig.a.admin.connection(&numbered(n)).await.unwrap().record.state == state);
     }
-    true
+    found
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,6 +105,71 @@ async fn a_success_of_one_lifts_the_hold_of_all() {
     );
     assert_eq!(rig.a.admin.client(&client_name()).await.unwrap().record.hold, None);
     assert_eq!(rig.server.tries(), 51);
+}
+
+/// The app was removed or its client replaced, and the server says so of each grant.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_refused_grants_holds_the_client_and_few_of_them_end() {
+    let rig = fifty().await;
+    let hold = async || rig.a.admin.client(&client_name()).await.unwrap().record.hold;
+    rig.server.always(Say::Code("invalid_grant", Class::Suspect));
+    rig.a.schedule();
+    sleep(secs(10)).await;
+    let held = hold().await.unwrap();
+    assert_eq!(
+        (held.reason, held.code.as_deref(), held.failures),
+        (Some(HoldReason::ManyGrantsRefused), Some("invalid_grant"), 1)
+    );
+    let tries = rig.server.tries();
+    for n in 0..CONNECTIONS {
+        let err = rig.a.ask_of(&numbered(n), Wish::default()).await.unwrap_err();
+        let waits =
+            matches!(err, GetTokenError::Ended { .. } | GetTokenError::Refresh(RefreshError::Held { .. }));
+        assert!(waits, "{n}: {err:?}");
+    }
+    assert_eq!(rig.server.tries(), tries, "who has no token makes no exchange while the client is held");
+
+    // Three at first, and three each time that the hold runs out more than a minute later.
+    sleep(secs(5 * 60)).await;
+    let ended = how_many(&rig, State::NeedsReauthorization).await;
+    assert!((3..=10).contains(&ended), "{ended}");
+    rig.server.always(Say::Good);
+    // Who tried for the others in vain waits longer, at most 15 minutes and a fifth.
+    sleep(secs(20 * 60)).await;
+    rig.a.stop();
+    assert_eq!(how_many(&rig, State::NeedsReauthorization).await, ended);
+    assert_eq!(how_many(&rig, State::Active).await, CONNECTIONS - ended);
+    assert_eq!(hold().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_holder_died_waits_with_its_client_and_is_written_once() {
+    let rig = Rig::empty("").await;
+    let lapsed = Attempt {
+        id: Uuid::from_u128(9),
+        replica: "gone".to_owned(),
+        generation: 0,
+        started_at: START.minus(LEASE),
+        lease_until: START,
+        authorization: None,
+    };
+    rig.seed_as(0, "rt0", |connection| connection.attempt = Some(lapsed.clone())).await;
+    rig.seed(1).await;
+    rig.server.always(Say::Fail(Class::Client));
+    rig.a.ask_of(&numbered(1), Wish::default()).await.unwrap_err();
+    let b = rig.replica("b").await;
+    rig.a.schedule();
+    b.schedule();
+    sleep(secs(20)).await;
+    let waiting = rig.a.admin.connection(&name()).await.unwrap();
+    assert_eq!(waiting.version, Version(2), "of the seed and of whoever came first");
+    assert_eq!(waiting.record.attempt, Some(lapsed));
+    rig.server.always(Say::Good);
+    sleep(secs(40)).await;
+    rig.a.stop();
+    b.stop();
+    assert_eq!(rig.record().await.state, State::Active);
+    assert_eq!(rig.server.spent_twice(), 0);
 }
 
 /// Two secrets, the server's side of a rotation: each is good in its time, and no connection waits.

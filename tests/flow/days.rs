@@ -1,12 +1,12 @@
 //! What callers and servers see over hours and days: outages, pauses, schedules.
 
 use crate::{
-    rig::{HOUR, Rig, secs, served},
+    rig::{HOUR, Rig, START, TICK, numbered, secs, served},
     server::{DELAY, Say},
 };
 use bursar::{
     broker::{GetTokenError, refresher::RefreshError},
-    domain::{failure::Class, lifecycle::Degraded},
+    domain::{connection::Connection, failure::Class, lifecycle::Degraded},
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -85,6 +85,41 @@ async fn a_dead_provider_is_asked_seldom_however_many_callers_ask() {
     }
     // 2, 4, 8, 16, 32 s, then a minute each: 62 s and 59 minutes, give or take a fifth.
     assert_eq!(rig.server.tries(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_hides_nothing_that_is_due_at_others() {
+    let (hanging, others) = (0..400, 400..420);
+    let rig = Rig::empty("").await;
+    rig.server.hangs(Some("providers/under-test"));
+    for n in hanging.clone() {
+        rig.seed(n).await;
+    }
+    // Later than all of these: behind them in the queue.
+    let due = START.plus(3 * MINUTE);
+    for n in others.clone() {
+        let elsewhere = |connection: &mut Connection| {
+            connection.provider = "providers/google".parse().unwrap();
+            connection.due = Some(due);
+        };
+        rig.seed_as(n, "rt0", elsewhere).await;
+    }
+    rig.a.schedule();
+    sleep(3 * MINUTE + 2 * TICK).await;
+    assert_eq!(rig.server.answers(), 20);
+    let asked = rig.server.asked();
+    for n in others {
+        let at = asked.iter().find(|(name, _)| *name == numbered(n)).unwrap().1;
+        assert!(due.until(at) <= TICK, "{n}: {:?}", due.until(at));
+    }
+    // 48 at once, each for the 31 s that an exchange may take.
+    assert!((240..=336).contains(&(asked.len() - 20)), "{}", asked.len());
+
+    rig.server.hangs(None);
+    sleep(3 * MINUTE).await;
+    rig.a.stop();
+    assert_eq!(rig.server.answers(), 420);
+    assert_eq!(rig.server.spent_twice(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,11 +7,11 @@ use bursar::{
     domain::{
         asking::Known,
         client::HoldReason,
-        connection::{Principal, PrincipalKind},
+        connection::{Connection, Principal, PrincipalKind},
         credential::Said,
         failure::{Class, Failure},
         finding::Finding,
-        names::ConnectionName,
+        names::{ConnectionName, ProviderName},
         profile::Profile,
         rotation::{Listed, Status},
         token::{AccessToken, ClientSecret, RefreshToken, Secret},
@@ -79,6 +79,8 @@ pub(crate) struct Server {
 struct State {
     lifetime: Duration,
     down: Vec<Range<Timestamp>>,
+    /// Tries with this provider are never answered.
+    hangs: Option<ProviderName>,
     script: VecDeque<Say>,
     always: Say,
     /// The client secrets that it knows; any, when there are none.
@@ -178,6 +180,7 @@ impl Server {
         let state = State {
             lifetime: Duration::from_secs(3600),
             down: Vec::new(),
+            hangs: None,
             script: VecDeque::new(),
             always: Say::Good,
             secrets: Vec::new(),
@@ -216,6 +219,11 @@ impl Server {
     pub(crate) fn down(&self, begins_in: Duration, lasts: Duration) {
         let from = self.clock.now().plus(begins_in);
         self.state.lock().down.push(from..from.plus(lasts));
+    }
+
+    /// From now on; `None`: none of them.
+    pub(crate) fn hangs(&self, provider: Option<&str>) {
+        self.state.lock().hangs = provider.map(|provider| provider.parse().unwrap());
     }
 
     pub(crate) fn tokens_live(&self, lifetime: Duration) {
@@ -286,14 +294,17 @@ impl Server {
         self.state.lock().spent_twice
     }
 
-    fn begin(&self, name: &ConnectionName, now: Timestamp) -> Say {
-        let mut state = self.state.lock();
+    fn begin(&self, connection: &Connection, now: Timestamp) -> Say {
+        let (name, mut state) = (&connection.name, self.state.lock());
         state.tries.push((name.clone(), now));
         if !state.open.insert(name.clone()) {
             state.side_by_side += 1;
         }
         if state.down.iter().any(|down| down.contains(&now)) {
             return Say::Fail(Class::NotSent);
+        }
+        if state.hangs.as_ref() == Some(&connection.provider) {
+            return Say::Late(Duration::MAX);
         }
         let always = state.always;
         state.script.pop_front().unwrap_or(always)
@@ -340,7 +351,7 @@ impl Drop for Open<'_> {
 impl Provider for Server {
     async fn exchange(&self, claim: &Claim, exchange: &Exchange<'_>) -> Result<Answer, Failure> {
         let (name, now) = (claim.connection().name.clone(), self.clock.now());
-        let say = self.begin(&name, now);
+        let say = self.begin(claim.connection(), now);
         let _open = Open(self, name.clone());
         self.state.lock().scopes.push([exchange.scopes.to_vec(), exchange.granted.to_vec()]);
         sleep(if let Say::Late(late) = say { late } else { DELAY }).await;

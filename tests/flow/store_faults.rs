@@ -1,7 +1,7 @@
 //! A store that is away, loses replies or was meddled with: no refresh token is lost, nothing false is served.
 
 use crate::{
-    rig::{HOUR, Rig, secs, served},
+    rig::{HOUR, Rig, TICK, numbered, secs, served},
     server::{DELAY, Say},
     way::{Fault, Shut},
 };
@@ -151,6 +151,21 @@ async fn a_failure_that_cannot_be_written_down_ends_with_its_lease() {
     rig.a.store.come_back();
     assert_eq!(rig.a.ask().await.unwrap().token, "at1");
     assert_eq!(rig.server.tries(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_away_does_not_hold_up_the_others() {
+    let rig = Rig::new().await;
+    rig.seed(1).await;
+    rig.a.store.queues(2, Some(0));
+    rig.a.schedule();
+    sleep(secs(60)).await;
+    let asked: Vec<_> = rig.server.asked().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(asked, [numbered(1)]);
+    rig.a.store.queues(2, None);
+    sleep(2 * TICK).await;
+    rig.a.stop();
+    assert_eq!(rig.server.answers(), 2);
 }
 
 type Spoil = fn(&mut Vec<u8>);

@@ -2,7 +2,9 @@
 //! store behind it; the way itself remembers nothing.
 
 use async_trait::async_trait;
-use bursar::store::{Change, Dated, Document, Documents, Due, Feed, Key, Notice, Room, StoreError, Swapped};
+use bursar::store::{
+    Change, Dated, Document, Documents, Due, Feed, Key, Notice, PAGE_MAX, Room, StoreError, Swapped,
+};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast;
@@ -33,6 +35,8 @@ pub(crate) struct ShakyWay {
     away: Mutex<bool>,
     /// Reads are answered, and no write is done.
     shut: Mutex<Option<Shut>>,
+    /// How many due queues there are for this replica, and which of them gives no answer.
+    queues: Mutex<(u16, Option<u16>)>,
     gaps: broadcast::Sender<()>,
 }
 
@@ -43,6 +47,7 @@ impl ShakyWay {
             faults: Mutex::default(),
             away: Mutex::default(),
             shut: Mutex::default(),
+            queues: Mutex::new((1, None)),
             gaps: broadcast::Sender::new(8),
         }
     }
@@ -64,6 +69,11 @@ impl ShakyWay {
     /// `None`: writes are done.
     pub(crate) fn shut(&self, shut: Option<Shut>) {
         *self.shut.lock() = shut;
+    }
+
+    /// So many due queues, by the last letter of the connection's name, and one of them away.
+    pub(crate) fn queues(&self, count: u16, away: Option<u16>) {
+        *self.queues.lock() = (count, away);
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -116,12 +126,24 @@ impl Documents for ShakyWay {
     }
 
     fn shards(&self) -> u16 {
-        self.inner.shards()
+        self.queues.lock().0
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
         self.check()?;
-        self.inner.due(shard, limit).await
+        let (count, away) = *self.queues.lock();
+        if away == Some(shard) {
+            return Err(lost());
+        }
+        if count == 1 {
+            return self.inner.due(shard, skip, limit).await;
+        }
+        let mut due = self.inner.due(0, 0, PAGE_MAX).await?;
+        let is_of =
+            |key: &Key| key.as_str().bytes().last().is_some_and(|last| u16::from(last) % count == shard);
+        due.value.keys.retain(|(key, _)| is_of(key));
+        due.value.keys = due.value.keys.into_iter().skip(skip).take(limit).collect();
+        Ok(due)
     }
 
     async fn scan(

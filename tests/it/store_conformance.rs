@@ -136,7 +136,7 @@ async fn now(store: &dyn Documents) -> Timestamp {
 async fn due(store: &dyn Documents, limit: usize) -> (Vec<(String, Timestamp)>, Option<Timestamp>) {
     let (mut keys, mut next) = (Vec::new(), None);
     for shard in 0..store.shards() {
-        let due = store.due(shard, limit).await.unwrap().value;
+        let due = store.due(shard, 0, limit).await.unwrap().value;
         keys.extend(due.keys.into_iter().map(|(key, at)| (key.to_string(), at)));
         next = [next, due.next].into_iter().flatten().min();
     }

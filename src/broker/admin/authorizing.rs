@@ -35,7 +35,7 @@ impl Admin {
                 return Err(AdminError::WrongState { state });
             }
         }
-        if before.record.live_attempt(self.ledger.now().store).is_some() {
+        if before.record.live_attempt(self.ledger.now_of(&before).store).is_some() {
             return Err(RefreshError::Busy.into());
         }
         let client = self.client(&before.record.client).await?.record;

@@ -101,7 +101,7 @@ impl Admin {
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
             loaded = self.connection(&name).await?;
-            let now = self.ledger.now();
+            let now = self.ledger.now_of(&loaded);
             if let Some(attempt) = loaded.record.live_attempt(now.store) {
                 let left = now.store.until(attempt.lease_until);
                 drop(tokio::time::timeout(left, rung).await);

@@ -78,7 +78,7 @@ impl Parts {
         let client = match client.record.hold.clone().filter(|_| obeys_holds(ask)) {
             None => client,
             Some(hold) => {
-                let now = self.ledger.now();
+                let now = self.ledger.now_of(&client);
                 if client.record.held(now.store).is_some() {
                     return Err(self.postpone(connection, &hold, now).await);
                 }

@@ -39,44 +39,38 @@ impl Parts {
             self.write_failure(claim, prepared, &failure).await?;
             return Ok(failure);
         }
+        let failure = self.end_or_freeze(claim, &prepared.client, failure).await;
         if failure.class == Class::Client {
             self.hold_client(prepared, &failure).await;
         }
-        let failure = self.end_or_freeze(claim, &prepared.client, failure).await;
         let due = self.write_failure(claim, prepared, &failure).await?;
         // Who is told of the failure is told when the next try is.
         let now = self.ledger.now().store;
         Ok(Failure { retry_after: due.map(|due| now.until(due)).or(failure.retry_after), ..failure })
     }
 
-    /// Before a grant ends: is it one, or are it all of the client's? A crowd is one incident of the client: nothing
-    /// ends, each of them waits as for a refused client.
+    /// Before a grant ends: is it one, or are it all of the client's? A crowd is one incident of the client, which is
+    /// held for it: nothing ends.
     async fn end_or_freeze(&self, claim: &Claim, client: &Loaded<Client>, failure: Failure) -> Failure {
         let connection = claim.connection();
         if failure.class != Class::Suspect || !connection.is_confirmed(self.ledger.now().here) {
             return failure;
         }
-        let mut ending = Ending::Frozen;
         let name = &client.record.name;
         let counted = self.ledger.amend(
             name,
-            || RefreshError::NoClient(name.clone()),
-            |record: &mut Client, now| {
-                ending = record.ending(now.here);
-                Ok(())
+            || Unchanged::Failed(RefreshError::NoClient(name.clone())),
+            |record: &mut Client, now| match record.ending(now.here) {
+                Ending::Allowed => Ok(()),
+                // Not written: a crowd would get in its own way.
+                Ending::Frozen => Err(Unchanged::KnownAlready),
             },
         );
-        match counted.await.map(|_| ending) {
-            Ok(Ending::Allowed) => failure,
-            Ok(Ending::Frozen) => {
-                tracing::error!(client = %name, connection = %connection.name, code = failure.code,
-                    correlation_id = failure.correlation_id,
-                    "many grants of this client were refused within a minute, so none is given up; \
-                     was the app removed or its client replaced?");
-                failure.of_the_client()
-            }
+        match counted.await {
+            Ok(_) => failure,
+            Err(Unchanged::KnownAlready) => failure.of_the_client(),
             // What cannot be counted does not end either: it is suspected still at the next try.
-            Err(err) => {
+            Err(Unchanged::Failed(err)) => {
                 tracing::warn!(client = %name, cause = %err, "a refused grant could not be counted");
                 failure.of_the_client()
             }
@@ -117,21 +111,25 @@ impl Parts {
     pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
         let why = LastFailure::from(hold);
+        let held = || RefreshError::Held { at: now, until, failure: Some(why.clone()) };
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
                 &connection.name,
                 || RefreshError::Gone,
-                |record: &mut Connection, _| {
-                    record.postponed(until.plus(spread), why.clone());
-                    Ok(())
+                |record: &mut Connection, now| {
+                    match record.postponed(until.plus(spread), why.clone(), now) {
+                        Noted::Changed => Ok(()),
+                        // All replicas look at it again and again.
+                        Noted::KnownAlready => Err(held()),
+                    }
                 },
             );
             if let Err(err) = waits.await {
                 return err;
             }
         }
-        RefreshError::Held { at: now, until, failure: Some(why) }
+        held()
     }
 
     /// A hold that has run out lets one exchange try; the others wait for what comes of it.
@@ -193,16 +191,18 @@ impl Parts {
         let name = &client.record.name;
         let verdicts = prepared.identity.verdicts.all();
         let reason = failure.hold;
-        let told_reason = reason.map(HoldReason::word);
         let mut told = false;
         let held = self.ledger.amend(
             name,
-            || RefreshError::NoClient(name.clone()),
+            || Unchanged::Failed(RefreshError::NoClient(name.clone())),
             |record: &mut Client, now| {
-                record.fared(&verdicts, now.here);
+                let noted = record.fared(&verdicts, now.here);
                 let others = record.hold != client.record.hold;
                 if others && record.held(now.store).is_some() {
-                    return Ok(());
+                    return match noted {
+                        Noted::Changed => Ok(()),
+                        Noted::KnownAlready => Err(Unchanged::KnownAlready),
+                    };
                 }
                 told = true;
                 let failures = record.hold.as_ref().map_or(0, |hold| hold.failures) + 1;
@@ -219,13 +219,10 @@ impl Parts {
             },
         );
         match held.await {
+            Err(Unchanged::KnownAlready) => {}
             Ok(_) if !told => {}
-            Ok(_) => {
-                tracing::error!(client = %name, reason = told_reason, code = failure.code,
-                correlation_id = failure.correlation_id,
-                "provider refuses this client; its connections wait and keep their grants; check client id and secret");
-            }
-            Err(err) => {
+            Ok(_) => told_of_hold(name, failure),
+            Err(Unchanged::Failed(err)) => {
                 tracing::warn!(client = %name, cause = %err, "refused client could not be put on hold");
             }
         }
@@ -271,6 +268,24 @@ enum Unchanged {
 impl From<StoreError> for Unchanged {
     fn from(err: StoreError) -> Self {
         Self::Failed(err.into())
+    }
+}
+
+fn told_of_hold(client: &ClientName, failure: &Failure) {
+    let (code, correlation_id) = (&failure.code, &failure.correlation_id);
+    let reason = failure.hold.map(HoldReason::word);
+    match failure.hold {
+        Some(HoldReason::ManyGrantsRefused) => tracing::error!(%client, reason, code, correlation_id,
+            "many grants of this client were refused within a minute, so no more is given up and its connections wait; \
+             was the app removed or its client replaced?"),
+        Some(
+            HoldReason::SecretsRefused
+            | HoldReason::ClientUnknown
+            | HoldReason::ClientDisabled
+            | HoldReason::GrantNotAllowed,
+        )
+        | None => tracing::error!(%client, reason, code, correlation_id,
+            "provider refuses this client; its connections wait and keep their grants; check client id and secret"),
     }
 }
 

@@ -69,10 +69,10 @@ impl Documents for Looking {
         1
     }
 
-    async fn due(&self, shard: u16, limit: usize) -> Result<Dated<Due>, StoreError> {
+    async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
         check_shard(shard, self.shards())?;
         let now = self.clock.now();
-        self.asked(move |database| tables::due(database, now, limit.min(PAGE_MAX))).await
+        self.asked(move |database| tables::due(database, now, skip, limit.min(PAGE_MAX))).await
     }
 
     async fn scan(

@@ -60,8 +60,8 @@ impl Tables {
         self.with(|database| read(database, key))
     }
 
-    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Result<Due, StoreError> {
-        self.with(|database| due(database, now, limit))
+    pub(super) fn due(&self, now: Timestamp, skip: usize, limit: usize) -> Result<Due, StoreError> {
+        self.with(|database| due(database, now, skip, limit))
     }
 
     pub(super) fn scan(
@@ -127,11 +127,12 @@ pub(super) fn read(database: &impl ReadableDatabase, key: &Key) -> Result<Option
 pub(super) fn due(
     database: &impl ReadableDatabase,
     now: Timestamp,
+    skip: usize,
     limit: usize,
 ) -> Result<Due, redb::Error> {
     let queue = database.begin_read()?.open_table(DUE)?;
     let mut due = Due::default();
-    for entry in queue.range(..=(now.0, LAST_KEY))?.take(limit) {
+    for entry in queue.range(..=(now.0, LAST_KEY))?.skip(skip).take(limit) {
         let (entry, ()) = entry.map(|(entry, unit)| (entry, unit.value()))?;
         let (at, key) = entry.value();
         due.keys.push((stored_key(key)?, Timestamp(at)));

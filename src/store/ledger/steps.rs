@@ -11,7 +11,7 @@ use crate::{
         names::ConnectionName,
         profile::Profile,
     },
-    store::{Room, StoreError, claim::Claim, codec},
+    store::{Room, StoreError, claim::Claim},
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,7 +90,7 @@ impl Ledger {
             let Some(loaded) = self.read::<Connection>(name).await? else {
                 return Ok(Claimed::Ended(State::Revoked));
             };
-            let now = self.now();
+            let now = self.now_of(&loaded);
             let attempt = open(now);
             match attempt::claim(&loaded.record, seen, attempt.clone(), ask, profile, now) {
                 Claiming::Claim(next) => {
@@ -106,13 +106,13 @@ impl Ledger {
                 Claiming::Ended(state) => return Ok(Claimed::Ended(state)),
                 Claiming::PutOff(next) => {
                     if let Wrote::Done(_) = self.update(&loaded, &*next, Room::Forced).await? {
-                        let until = next.due.unwrap_or(self.now().store);
+                        let until = next.due.unwrap_or(now.store);
                         return Ok(Claimed::Held { until });
                     }
                 }
                 Claiming::Nothing(next) => {
                     if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
-                        let over = Loaded { record: *next, version, format: codec::FORMAT };
+                        let over = loaded.written(*next, version);
                         return Ok(Claimed::Over { before: loaded.record.state, now: Box::new(over) });
                     }
                 }
@@ -157,11 +157,10 @@ impl Ledger {
             let Some(loaded) = self.read_as::<Connection>(name, FOR_AN_ANSWER).await? else {
                 return Ok(Committed::Orphaned);
             };
-            match attempt::commit(&loaded.record, renewal, self.now()) {
+            match attempt::commit(&loaded.record, renewal, self.now_of(&loaded)) {
                 Committing::Commit(next) => {
                     if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
-                        let done = Loaded { record: *next, version, format: codec::FORMAT };
-                        return Ok(Committed::Done(Box::new(done)));
+                        return Ok(Committed::Done(Box::new(loaded.written(*next, version))));
                     }
                 }
                 Committing::Settled => return Ok(Committed::Done(Box::new(loaded))),
@@ -184,10 +183,11 @@ impl Ledger {
             let Some(loaded) = self.read_as::<Connection>(name, FOR_AN_ANSWER).await? else {
                 return Ok(None);
             };
-            match attempt::fail(&loaded.record, claim.attempt.id, failure, profile, self.now()) {
+            let now = self.now_of(&loaded);
+            match attempt::fail(&loaded.record, claim.attempt.id, failure, profile, now) {
                 Failing::Write(next) => {
                     if let Wrote::Done(version) = self.update(&loaded, &*next, Room::Forced).await? {
-                        return Ok(Some(Loaded { record: *next, version, format: codec::FORMAT }));
+                        return Ok(Some(loaded.written(*next, version)));
                     }
                 }
                 Failing::Overtaken => return Ok(None),

@@ -92,7 +92,8 @@ pub(super) async fn due_entries_come_most_overdue_first_and_tell_the_next(store:
     let want = [("a", ago(9)), ("c", ago(5)), ("b", ago(1))].map(|(at, when)| (at.to_owned(), when));
     assert_eq!(due(&*store, 10).await, (want.to_vec(), Some(soon)));
     for shard in 0..store.shards() {
-        let times: Vec<_> = store.due(shard, 10).await.unwrap().value.keys.iter().map(|due| due.1).collect();
+        let times: Vec<_> =
+            store.due(shard, 0, 10).await.unwrap().value.keys.iter().map(|due| due.1).collect();
         assert!(times.is_sorted());
     }
 }
@@ -136,11 +137,15 @@ pub(super) async fn a_due_limit_is_kept_and_the_next_is_still_told(store: Store)
     }
     for shard in 0..store.shards() {
         for limit in [0, 1, 3] {
-            let some = store.due(shard, limit).await.unwrap().value;
-            assert_eq!((some.keys.len(), some.next), (limit, Some(later)), "shard {shard}");
-            let all = store.due(shard, usize::MAX).await.unwrap().value;
-            assert_eq!(some.keys[..], all.keys[..limit]);
+            for skip in [0, 2] {
+                let some = store.due(shard, skip, limit).await.unwrap().value;
+                assert_eq!((some.keys.len(), some.next), (limit, Some(later)), "shard {shard}");
+                let all = store.due(shard, 0, usize::MAX).await.unwrap().value;
+                assert_eq!(some.keys[..], all.keys[skip..skip + limit]);
+            }
         }
+        let behind = store.due(shard, 200, 3).await.unwrap().value;
+        assert_eq!((behind.keys, behind.next), (vec![], Some(later)), "shard {shard}");
     }
     assert_eq!(due(&*store, PAGE_MAX).await.0.len(), 200);
 }
@@ -152,7 +157,7 @@ pub(super) async fn the_end_of_time_is_a_due_time(store: Store) {
 
 pub(super) async fn an_unknown_shard_is_refused(store: Store) {
     assert!(store.shards() >= 1);
-    assert!(matches!(store.due(store.shards(), 1).await, Err(StoreError::Refused { .. })));
+    assert!(matches!(store.due(store.shards(), 0, 1).await, Err(StoreError::Refused { .. })));
 }
 
 pub(super) async fn a_scan_goes_through_all_pages_in_byte_order(store: Store) {

@@ -99,7 +99,7 @@ async fn a_killed_redis_is_unavailable_and_works_again_after_its_restart() {
         unavailable("read", &store.read(&key("a")).await.unwrap_err());
         let write = forced(put("a", Expect::At(Version(1)), b"2", None));
         unavailable("swap", &store.swap(write).await.unwrap_err());
-        unavailable("due", &store.due(0, 1).await.unwrap_err());
+        unavailable("due", &store.due(0, 0, 1).await.unwrap_err());
         unavailable("scan", &store.scan("", None, 1).await.unwrap_err());
     }
     assert_eq!(heard(&mut feed).await, Notice::Deaf);

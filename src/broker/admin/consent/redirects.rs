@@ -153,7 +153,7 @@ impl Admin {
             let cookie = cookie_name(authorization.id);
             let theirs = cookies.get(&cookie).map_or_else(|| fresh.clone(), |word| Secret::new(word.clone()));
             let (opener, bound) = (digest(token.word.expose()), digest(theirs.expose()));
-            let set = match open(&loaded.record, &opener, &bound, self.ledger.now()) {
+            let set = match open(&loaded.record, &opener, &bound, self.ledger.now_of(&loaded)) {
                 Opening::Bind(next) => match self.written(&loaded, &next).await? {
                     Wrote::Done(_) => Some((cookie, theirs)),
                     Wrote::Conflict => continue,
@@ -261,7 +261,7 @@ impl Admin {
                 iss: query.get("iss").map(str::to_owned),
                 brought: query.brought(&profile),
             };
-            match redeem(&loaded.record, redirect, self.ledger.now()) {
+            match redeem(&loaded.record, redirect, self.ledger.now_of(&loaded)) {
                 Redeemed::Refused(refused) => return Err(refusal(&loaded.record, refused)),
                 Redeemed::Over(next, over) => {
                     if let Wrote::Done(_) = self.written(&loaded, &next).await? {
