@@ -225,7 +225,7 @@ impl Admin {
         given_etag: &str,
         patch: &ConnectionPatch,
     ) -> Result<Connection, AdminError> {
-        let client = self.client(&self.connection(name).await?.record.client).await?.record;
+        let client = self.client_of(&self.connection(name).await?.record).await?;
         if let Some(scope) =
             patch.requested_scopes.as_deref().and_then(|scopes| client.forbidden_scope(scopes))
         {
