@@ -5,6 +5,7 @@ use crate::{
     server::{DELAY, Say},
 };
 use bursar::{
+    access::Facts,
     broker::{
         GetTokenError, Wish,
         admin::{
@@ -15,6 +16,7 @@ use bursar::{
             credentials::{NewCredential, NewSecret, jwks},
             tenants::Deleting,
         },
+        knowing::Knowing,
         refresher::RefreshError,
     },
     domain::{
@@ -167,6 +169,34 @@ async fn a_secret_goes_to_no_provider_but_its_clients() {
     let revoked = rig.a.admin.revoke_connection(&name(), "").await;
     assert!(revoked.as_ref().err().is_some_and(no_client), "{revoked:?}");
     assert_eq!((rig.server.tries(), rig.server.revoked()), (1, 0));
+}
+
+/// So the wall between sandbox and production goes by the client that gets the tokens.
+#[tokio::test(start_paused = true)]
+async fn the_environment_of_a_connection_is_that_of_the_client_that_it_has_by_now() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    let knowing = Knowing::new(rig.a.broker.clone());
+    let environment = async || {
+        let met = knowing.meet(&name()).await.unwrap().unwrap();
+        match knowing.facts(&met).await.unwrap() {
+            Facts::Connection(facts) => facts.environment,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(environment().await, Some(Environment::Sandbox));
+    let old = rig.a.admin.client(&client_name()).await.unwrap();
+    let uid = uuid::Uuid::from_u128(7);
+    let anew = Client { uid, environment: Environment::Production, ..old.record.clone() };
+    rig.a.ledger.delete(&old).await.unwrap();
+    rig.a.ledger.create(&anew).await.unwrap();
+    for _ in 0..2 {
+        rig.a.admin.refresh_connection(&name()).await.unwrap();
+        assert_eq!(environment().await, Some(Environment::Production));
+    }
+    rig.a.admin.refresh_connection(&name()).await.unwrap();
+    rig.a.store.go_away();
+    assert_eq!(environment().await, Some(Environment::Production), "as it was known last");
 }
 
 /// What brings a connection back brings back one that needs its client.
