@@ -125,6 +125,12 @@ impl Keyring {
         Ok(self.reloaded(owner, Opened::InUse).await?.unwrap_or(keys))
     }
 
+    /// Whether the owner is deleted, asked of the store now.
+    pub async fn is_shut(&self, owner: &Owner) -> Result<bool, StoreError> {
+        let looking = self.looking(owner).await;
+        Ok(self.load(owner, &looking).await?.chain.shut_at.is_some())
+    }
+
     async fn opening(&self, owner: &Owner, opened: Opened) -> Result<OwnerKeys, StoreError> {
         let Some(found) = self.unlocked.get(owner) else {
             let looking = self.looking(owner).await;

@@ -2,7 +2,7 @@
 //! not at all.
 
 use crate::{
-    rig::{Rig, SPREAD, START, UNDO, client_name, name, numbered, secs, served},
+    rig::{HOUR, Replica, Rig, SPREAD, START, TICK, UNDO, client_name, name, numbered, secs, served},
     server::Say,
     way::Fault,
 };
@@ -15,9 +15,11 @@ use bursar::{
             tenants::{Deleting, TenantPatch},
         },
         custodian::{ChainView, KeysError},
+        scheduler::Scheduler,
     },
     domain::{
         client::{Deletion, Tenant, Undo},
+        connection::Connection,
         names::{Owner, TenantName},
         walk::LEASE,
     },
@@ -27,6 +29,7 @@ use bursar::{
 use prost::Message;
 use std::time::Duration;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 fn tenant() -> TenantName {
     "tenants/t".parse().unwrap()
@@ -411,6 +414,52 @@ async fn a_tenant_that_is_restored_while_it_is_being_deleted_is_served() {
     for replica in [&rig.a, &b] {
         assert_eq!(replica.ask().await.unwrap(), served("at1"));
     }
+}
+
+/// A scheduler of its own, on a replica that does not hear anything any more.
+fn scheduled(replica: &Replica) -> CancellationToken {
+    let stop = CancellationToken::new();
+    replica.stop();
+    let (ledger, refresher) = (replica.ledger.clone(), replica.broker.refresher.clone());
+    tokio::spawn(Scheduler { ledger, refresher, tick: TICK, first_shard: 0 }.run(stop.clone()));
+    stop
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_tenant_is_refreshed_by_who_took_it_for_deleted() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    b.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(secs(1)).await;
+    rig.a.ask().await.unwrap_err();
+    let stop = scheduled(&rig.a);
+    b.keep_keys();
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    sleep(HOUR.saturating_sub(secs(600))).await;
+    assert_eq!(rig.server.tries(), 2);
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_out_of_the_queue_while_its_tenant_is_restored_is_put_back() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    b.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(secs(1)).await;
+    rig.a.ask().await.unwrap_err();
+    // Seen as deleted, and taken out when the other one has read it to put it back.
+    rig.a.store.then(Fault::LateWrite("connection/", secs(30)));
+    let stop = scheduled(&rig.a);
+    let due = rig.a.ledger.read_always::<Connection>(&name()).await.unwrap().unwrap().record.due.unwrap();
+    sleep(rig.clock.now().until(due) + TICK).await;
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    b.store.then(Fault::LateWrite("connection/", secs(60)));
+    b.keep_keys();
+    sleep(secs(120)).await;
+    assert_eq!(rig.server.tries(), 2);
+    stop.cancel();
 }
 
 #[tokio::test(start_paused = true)]

@@ -167,7 +167,8 @@ impl Custodian {
         {
             let now_is = self.ledger.now();
             let restore = Walk::new(Task::Restore, Of::Owner(owner.clone()), 0, (now_is.here, now_is.store));
-            self.begun(&restore).await?;
+            // From the beginning, where one is under way: the tenant was deleted since.
+            self.begun_anew(&restore).await?;
             self.shut(owner, &now, None).await?;
             tracing::info!(tenant = %owner, "deleted tenant is restored");
         }
@@ -242,6 +243,10 @@ impl Custodian {
         owner: &Owner,
         stop: &CancellationToken,
     ) -> Result<Step, KeysError> {
+        // It is written down before the keys are open; and until then, schedulers take out of the queue what is put there.
+        if self.keys.chain(owner).await?.is_none_or(|now| now.chain.shut_at.is_some()) {
+            return Ok(Step::Nothing);
+        }
         let Some(walk) = self.taken(walk).await? else { return Ok(Step::Nothing) };
         let started = Instant::now();
         let after = walk.record.cursor.as_deref().and_then(|cursor| Key::new(cursor).ok());
@@ -250,11 +255,7 @@ impl Custodian {
         let (looked, last) = (found.len(), found.last().map(|last| last.key.to_string()));
         for sifted in found {
             match sifted.found {
-                // Whoever wrote it in between has put it back already.
-                Ok(loaded) if loaded.record.due().is_some() => {
-                    self.ledger.update(&loaded, &loaded.record, Room::Needed).await?;
-                }
-                Ok(_) => {}
+                Ok(loaded) => self.put_back(loaded).await?,
                 Err(err) => {
                     tracing::error!(record = %sifted.key, cause = %err, "connection of a restored tenant cannot be read");
                 }
@@ -268,5 +269,23 @@ impl Custodian {
         self.wrote(&walk, next).await?;
         self.pause(looked, 1, started, stop).await;
         Ok(Step::Taken)
+    }
+
+    /// Writes a connection as it is, with which it is in the queue. Who wrote in between may have taken it out.
+    async fn put_back(&self, mut loaded: Loaded<Connection>) -> Result<(), KeysError> {
+        for _ in 0..TURNS_MAX {
+            let wrote = match loaded.record.due() {
+                Some(_) => self.ledger.update(&loaded, &loaded.record, Room::Needed).await?,
+                None => return Ok(()),
+            };
+            if let Wrote::Done(_) = wrote {
+                return Ok(());
+            }
+            match self.ledger.read_always::<Connection>(&loaded.record.name).await? {
+                Some(now) => loaded = now,
+                None => return Ok(()),
+            }
+        }
+        Err(StoreError::Contended { name: loaded.record.name.to_string() }.into())
     }
 }
