@@ -67,6 +67,7 @@ pub enum AdminError {
     Invalid { field: &'static str, problem: String },
     #[error("`{name}` still has `{child}`: delete what belongs to it first")]
     NotEmpty { name: String, child: String },
+    /// Also by a connection that can be restored with its tenant, and by one that cannot be read: it may be.
     #[error("`{name}` is used by `{connection}`: delete that connection first")]
     ClientInUse { name: String, connection: String },
     #[error(transparent)]

@@ -193,7 +193,7 @@ impl Custodian {
         match (walk.record.name.task, walk.record.name.of.clone()) {
             (Task::Reseal | Task::Rewrap, of) => self.rotation_step(walk, &of, stop).await,
             (Task::Restore, Of::Owner(owner)) => self.restore_step(walk, &owner, stop).await,
-            (Task::Purge, Of::Owner(owner)) => self.deletion_step(walk, &owner).await,
+            (Task::Purge, Of::Owner(owner)) => self.purge_step(walk, &owner).await,
             (Task::Restore | Task::Purge, Of::Root) => Ok(Step::Nothing),
         }
     }

@@ -118,11 +118,37 @@ impl Keyring {
 
     /// The owner's keys, among them the one that this was sealed by, if there is such a one by now.
     pub async fn keys_for<T>(&self, owner: &Owner, sealed: &Sealed<T>) -> Result<OwnerKeys, StoreError> {
-        let keys = self.keys(owner).await?;
-        if keys.holds_that_of(sealed) {
-            return Ok(keys);
+        let holds = |keys: &OwnerKeys| keys.holds_that_of(sealed);
+        match self.fitting(owner, Opened::InUse, holds).await? {
+            Some(keys) => Ok(keys),
+            None => self.keys(owner).await,
         }
-        Ok(self.reloaded(owner, Opened::InUse).await?.unwrap_or(keys))
+    }
+
+    /// Keys of the owner that fit something: those at hand or, where they do not, those that the store has by now.
+    /// `None`: neither do.
+    async fn fitting(
+        &self,
+        owner: &Owner,
+        opened: Opened,
+        fit: impl Fn(&OwnerKeys) -> bool + Send + Sync,
+    ) -> Result<Option<OwnerKeys>, StoreError> {
+        let at_hand = self.opening(owner, opened).await?;
+        if fit(&at_hand) {
+            return Ok(Some(at_hand));
+        }
+        let newer = match self.reloaded(owner, opened).await? {
+            Some(newer) => newer,
+            // What was looked up a moment ago may have come after those that were at hand here.
+            None => self.opening(owner, opened).await?,
+        };
+        Ok(Some(newer).filter(|newer| fit(newer)))
+    }
+
+    /// Whether the owner is deleted, asked of the store now.
+    pub async fn is_shut(&self, owner: &Owner) -> Result<bool, StoreError> {
+        let looking = self.looking(owner).await;
+        Ok(self.load(owner, &looking).await?.chain.shut_at.is_some())
     }
 
     async fn opening(&self, owner: &Owner, opened: Opened) -> Result<OwnerKeys, StoreError> {
@@ -274,19 +300,14 @@ impl Stamper for Keyring {
             key_version: stamp.key_version,
             tag: stamp.tag.as_slice().try_into().map_err(|_| forged())?,
         };
-        let fits = |keys: &OwnerKeys| keys.check(place.key.as_str(), place.version.0, record, &tag);
+        let fit = |keys: &OwnerKeys| keys.check(place.key.as_str(), place.version.0, record, &tag).is_ok();
         // Without news, who was deleted is not heard of: the store, which answered a moment ago, is asked.
         let deaf = self.deaf.load(Ordering::Acquire);
         if deaf && let Some(keys) = self.reloaded(place.owner, place.opened).await? {
-            return fits(&keys).map_err(|_| forged());
+            return if fit(&keys) { Ok(()) } else { Err(forged()) };
         }
-        if fits(&self.opening(place.owner, place.opened).await?).is_ok() {
-            return Ok(());
-        }
-        match self.reloaded(place.owner, place.opened).await? {
-            Some(keys) => fits(&keys).map_err(|_| forged()),
-            None => Err(forged()),
-        }
+        let fitting = self.fitting(place.owner, place.opened, fit).await?;
+        fitting.map(drop).ok_or_else(forged)
     }
 }
 
@@ -307,4 +328,55 @@ async fn put_new(documents: &dyn Documents, key: Key, body: Vec<u8>) -> Result<S
     let then = Then::Put { body, due: None };
     let change = Change { key, expect: Expect::Absent, then, room: Room::Needed };
     Ok(documents.swap(change).await?.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::custodian::KeysError,
+        clock::{Timestamp, TokioClock},
+        seal::{FileKeyset, Root},
+        store::embedded::Embedded,
+    };
+
+    struct Prepare;
+
+    #[async_trait]
+    impl Next<KeyChain> for Prepare {
+        type Error = KeysError;
+
+        async fn next(
+            &self,
+            root: &Root,
+            now: &KeyChain,
+            at: Timestamp,
+        ) -> Result<Option<KeyChain>, KeysError> {
+            Ok(Some(root.prepare(&Owner::Platform, now, at)?))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_another_look_brought_meanwhile_are_tried_before_something_is_called_forged() {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp::from_secs(1_800_000_000)));
+        let documents: Arc<dyn Documents> = Arc::new(Embedded::in_memory(clock.clone()).unwrap());
+        let kek = Arc::new(FileKeyset::generate());
+        let spread = Duration::from_secs(60);
+        let open = || Keyring::open(documents.clone(), kek.clone(), clock.clone(), spread);
+        let (ours, other) = (open().await.unwrap(), open().await.unwrap());
+        ours.keys(&Owner::Platform).await.unwrap();
+        tokio::time::advance(RELOADED_EVERY).await;
+        other.change(&Owner::Platform, &Prepare).await.unwrap();
+        other.keys(&Owner::Platform).await.unwrap();
+        let newer = other.unlocked.peek(&Owner::Platform).unwrap();
+
+        let tries = AtomicU64::new(0);
+        let fit = |_: &OwnerKeys| {
+            // The keys at hand do not fit, and just then the look of somebody else comes to its end.
+            ours.unlocked.insert(Owner::Platform, newer.clone());
+            tries.fetch_add(1, Ordering::Relaxed) == 1
+        };
+        assert!(ours.fitting(&Owner::Platform, Opened::InUse, fit).await.unwrap().is_some());
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
 }

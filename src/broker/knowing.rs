@@ -8,7 +8,7 @@ use crate::{
         connection::Connection,
         names::{ClientName, ConnectionName},
     },
-    store::{StoreError, ledger::Loaded},
+    store::{StoreError, Version, ledger::Loaded},
 };
 use quick_cache::sync::Cache;
 use std::sync::Arc;
@@ -19,8 +19,16 @@ const ENVIRONMENTS_MAX: usize = 250_000;
 
 pub struct Knowing {
     broker: Arc<Broker>,
-    /// By the connection's uid. A connection keeps its client, and a client its environment.
-    environments: Cache<Uuid, Environment>,
+    /// By the connection's uid.
+    environments: Cache<Uuid, Known>,
+}
+
+/// A connection keeps the name of its client, and what bears that name may have been deleted and made anew: what is known
+/// is good for one version of the connection, which has one token at most.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    environment: Environment,
+    version: Version,
 }
 
 impl Knowing {
@@ -44,16 +52,27 @@ impl Knowing {
     pub async fn facts(&self, loaded: &Loaded<Connection>) -> Result<Facts, StoreError> {
         let record = &loaded.record;
         let environment = match self.environments.get(&record.uid) {
-            Some(known) => Some(known),
-            None => match self.read(&record.client).await? {
-                Facts::Client(client) => {
-                    self.environments.insert(record.uid, client.environment);
-                    Some(client.environment)
-                }
-                Facts::Nothing | Facts::Connection(_) => None,
-            },
+            Some(known) if known.version == loaded.version => Some(known.environment),
+            known => self.looked_up(loaded, known).await?,
         };
         Ok(Facts::Connection(Box::new(ConnectionFacts::of(record, loaded.version.0, environment))))
+    }
+
+    /// While the store is away, what was known before is the best that there is, as it is of the connection itself.
+    async fn looked_up(
+        &self,
+        loaded: &Loaded<Connection>,
+        before: Option<Known>,
+    ) -> Result<Option<Environment>, StoreError> {
+        let (record, version) = (&loaded.record, loaded.version);
+        let environment = match (self.read(&record.client).await, before) {
+            (Ok(Facts::Client(client)), _) if client.provider == record.provider => client.environment,
+            (Ok(Facts::Client(_) | Facts::Nothing | Facts::Connection(_)), _) => return Ok(None),
+            (Err(lost), Some(known)) if lost.is_outage() => known.environment,
+            (Err(err), _) => return Err(err),
+        };
+        self.environments.insert(record.uid, Known { environment, version });
+        Ok(Some(environment))
     }
 
     /// What is true of a client; nothing, if there is none.

@@ -237,6 +237,11 @@ impl Refresher {
         self.parts.slots.free(provider)
     }
 
+    /// Whether a connection's tenant is deleted, asked of the store now.
+    pub async fn is_deleted(&self, name: &ConnectionName) -> Result<bool, StoreError> {
+        self.parts.keys.is_shut(&name.owner()).await
+    }
+
     pub fn is_under_way(&self, name: &ConnectionName) -> bool {
         self.parts.board.lock().contains_key(name)
     }

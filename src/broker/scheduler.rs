@@ -158,10 +158,15 @@ impl Scheduler {
     }
 
     /// Nothing of a deleted tenant is refreshed: out of the queue, it does not stand in anybody's way. Restoring the
-    /// tenant puts it back.
+    /// tenant puts it back; so what is taken out is a version that was there before the tenant was looked at, and not what
+    /// restoring has written since.
     async fn park(&self, name: &ConnectionName) -> Result<(), StoreError> {
         let parked = match self.ledger.read_always::<Connection>(name).await {
-            Ok(Some(loaded)) => self.ledger.park(&loaded).await.map(drop),
+            Ok(Some(loaded)) => match self.refresher.is_deleted(name).await {
+                Ok(true) => self.ledger.park(&loaded).await.map(drop),
+                Ok(false) => Ok(()),
+                Err(err) => Err(err),
+            },
             Ok(None) => Ok(()),
             Err(err) => Err(err),
         };

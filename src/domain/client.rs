@@ -1,7 +1,7 @@
 //! An OAuth client registration at a provider (SAP Concur: an App), and the tenant it belongs to.
 
 use super::{
-    connection::LastFailure,
+    connection::{Connection, LastFailure},
     credential::{Said, StoredSecret, Verdict},
     failure::Class,
     names::{ClientName, ProviderName, TenantName},
@@ -156,6 +156,12 @@ pub enum SecretsError {
 }
 
 impl Client {
+    /// Whether its credentials are for the provider that a connection is with. A name is free again once its client is
+    /// deleted: what bears it then may be another provider's, and is nothing to this connection.
+    pub fn serves(&self, connection: &Connection) -> bool {
+        self.provider == connection.provider
+    }
+
     /// The secrets in use, in the order in which they are tried: first the one that was accepted last, then the newest.
     pub fn active_secrets(&self) -> impl Iterator<Item = (&StoredSecret, &Sealed<ClientSecret>)> {
         let active = || {

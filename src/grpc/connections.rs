@@ -116,16 +116,16 @@ impl Connections {
     }
 
     /// The right to the connection as it is, and, where its labels change, as it would be: nobody labels itself
-    /// into a right, or its things out of somebody's.
+    /// into a right, or its things out of somebody's. Gives the etag of what was judged where that matters.
     async fn may_update(
         &self,
         call: &Call,
         name: &ConnectionName,
         patch: &ConnectionPatch,
-    ) -> Result<(), Status> {
-        drop(self.guard.connection(call, name).await?);
-        let Some(labels) = &patch.labels else { return Ok(()) };
-        self.guard.relabelled(call, name, labels).await
+    ) -> Result<Option<String>, Status> {
+        let permit = self.guard.connection(call, name).await?;
+        let Some(labels) = &patch.labels else { return Ok(None) };
+        self.guard.relabelled(call, &permit, labels).await.map(Some)
     }
 
     fn answer(&self, connection: &Connection) -> Response<api::Connection> {
@@ -234,8 +234,8 @@ impl ConnectionService for Connections {
             requested_resources: mask.take("requested_resources", resources, |given| !given.is_empty()),
             narrowing: narrowing.map(from::narrowing).transpose()?,
         };
-        self.may_update(&call, &name, &patch).await?;
-        let updated = self.admin.update_connection(&name, &given.etag, &patch).await;
+        let judged = self.may_update(&call, &name, &patch).await?;
+        let updated = self.admin.update_connection(&name, &given.etag, judged.as_deref(), &patch).await;
         updated.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
 

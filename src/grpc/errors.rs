@@ -109,7 +109,9 @@ pub fn admin(name: &dyn Display, err: AdminError) -> Status {
             Problem::new(R::TenantNotEmpty, format!("{child} still belongs to it: delete it first"))
         }
         AdminError::ClientInUse { connection, .. } => {
-            Problem::new(R::ClientInUse, format!("{connection} uses it: delete that connection first"))
+            let mend = "delete that connection first; where its tenant is deleted, restore it for that, or wait until \
+                        it is gone";
+            Problem::new(R::ClientInUse, format!("{connection} uses it, or cannot be read: {mend}"))
         }
         AdminError::Secrets(err) => Problem::new(
             match err {

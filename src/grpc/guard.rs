@@ -14,7 +14,7 @@ use crate::{
     api::ErrorReason,
     broker::{
         GetTokenError,
-        admin::{AdminError, Kind, Shown, Sight},
+        admin::{AdminError, Kind, Shown, Sight, etag},
         knowing::{Knowing, record_id},
     },
     domain::{
@@ -137,22 +137,28 @@ impl Guard {
         Self::seated(call, &target.owner(), permit)
     }
 
-    /// Whether the caller may do this to the connection with other labels, too.
+    /// Whether the caller may do this to the connection with other labels, too. Gives the etag of what was judged: only
+    /// that may be changed so.
     pub async fn relabelled(
         &self,
         call: &Call,
-        name: &ConnectionName,
+        permit: &Permit,
         labels: &LabelPatch,
-    ) -> Result<(), Status> {
+    ) -> Result<String, Status> {
+        let name = permit.on();
         let Some(loaded) = self.knowing.meet(name).await.map_err(|err| errors::get_token(name, err))? else {
-            // The change will find the same.
-            return Ok(());
+            let missing = AdminError::NotFound { kind: Kind::Connection, name: name.to_string() };
+            return Err(errors::admin(name, missing));
         };
+        // It may be newer than what the permit was given for.
+        self.still(call, permit, &loaded, &call.asked()).await?;
         let facts = self.knowing.facts(&loaded).await.map_err(|err| errors::get_token(name, err.into()))?;
-        let Facts::Connection(mut facts) = facts else { return Ok(()) };
-        facts.record = None;
-        labels.apply(&mut facts.labels);
-        self.creation(call, name.clone(), &Facts::Connection(facts)).map(drop)
+        if let Facts::Connection(mut facts) = facts {
+            facts.record = None;
+            labels.apply(&mut facts.labels);
+            drop(self.creation(call, name.clone(), &Facts::Connection(facts))?);
+        }
+        Ok(etag(loaded.record.uid, loaded.record.revision))
     }
 
     pub async fn connection(&self, call: &Call, name: &ConnectionName) -> Result<Permit, Status> {

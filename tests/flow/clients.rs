@@ -5,23 +5,30 @@ use crate::{
     server::{DELAY, Say},
 };
 use bursar::{
+    access::Facts,
     broker::{
         GetTokenError, Wish,
         admin::{
-            AdminError,
-            clients::ClientPatch,
+            AdminError, Kind,
+            clients::{ClientPatch, NewClient},
+            connections::Revoking,
+            consent::Start,
             credentials::{NewCredential, NewSecret, jwks},
+            tenants::Deleting,
         },
+        knowing::Knowing,
         refresher::RefreshError,
     },
     domain::{
-        client::{Client, HoldReason, SecretsError},
+        authorization::Principals,
+        client::{Client, Environment, HoldReason, SecretsError},
         connection::{Attempt, State},
         failure::Class,
+        names::ClientName,
         profile::{ClientAuth, SigningAlg},
         token::{ClientSecret, Secret},
     },
-    store::{Version, records::Record},
+    store::{Room, Version, records::Record},
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -206,6 +213,92 @@ async fn the_second_secret_is_used_when_the_first_is_refused_and_is_preferred_fr
     let held = client().await;
     assert_eq!(held.hold.unwrap().reason, Some(HoldReason::SecretsRefused));
     assert!(held.secrets.iter().all(|secret| secret.refused_at.is_some()));
+}
+
+/// A provider that can be asked in every way in which a secret is sent.
+const MANY: &str = "device_authorization_endpoint = \"https://idp.example/device\"\n\
+                    grants = [\"refresh_token\", \"device_code\"]\n\
+                    revocation = \"rfc7009\"\nrevocation_endpoint = \"https://idp.example/revoke\"\n";
+
+/// A name is free again once its client is deleted: what bears it then may be another provider's.
+#[tokio::test(start_paused = true)]
+async fn a_secret_goes_to_no_provider_but_its_clients() {
+    let rig = Rig::with(MANY).await;
+    rig.a.ask().await.unwrap();
+    let ours = rig.a.admin.client(&client_name()).await.unwrap();
+    let theirs = Client { provider: "providers/generic-oauth2".parse().unwrap(), ..ours.record.clone() };
+    rig.a.ledger.update(&ours, &theirs, Room::Needed).await.unwrap();
+
+    let refused = rig.a.admin.refresh_connection(&name()).await.unwrap_err();
+    assert!(matches!(refused, AdminError::Refresh(RefreshError::NoClient(_))), "{refused:?}");
+    assert_eq!(rig.record().await.last_failure.unwrap().class, Class::Configuration);
+    let no_client = |refused: &AdminError| matches!(refused, AdminError::NotFound { kind: Kind::Client, .. });
+    let started = rig.a.admin.start_authorization(&name(), Start::Device, Principals::Same).await;
+    assert!(started.as_ref().err().is_some_and(no_client), "{:?}", started.err());
+    let revoked = rig.a.admin.revoke_connection(&name(), "").await;
+    assert!(revoked.as_ref().err().is_some_and(no_client), "{revoked:?}");
+    assert_eq!((rig.server.tries(), rig.server.revoked()), (1, 0));
+}
+
+/// So the wall between sandbox and production goes by the client that gets the tokens.
+#[tokio::test(start_paused = true)]
+async fn the_environment_of_a_connection_is_that_of_the_client_that_it_has_by_now() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    let knowing = Knowing::new(rig.a.broker.clone());
+    let environment = async || {
+        let met = knowing.meet(&name()).await.unwrap().unwrap();
+        match knowing.facts(&met).await.unwrap() {
+            Facts::Connection(facts) => facts.environment,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(environment().await, Some(Environment::Sandbox));
+    let old = rig.a.admin.client(&client_name()).await.unwrap();
+    let uid = uuid::Uuid::from_u128(7);
+    let anew = Client { uid, environment: Environment::Production, ..old.record.clone() };
+    rig.a.ledger.delete(&old).await.unwrap();
+    rig.a.ledger.create(&anew).await.unwrap();
+    for _ in 0..2 {
+        rig.a.admin.refresh_connection(&name()).await.unwrap();
+        assert_eq!(environment().await, Some(Environment::Production));
+    }
+    rig.a.admin.refresh_connection(&name()).await.unwrap();
+    rig.a.store.go_away();
+    assert_eq!(environment().await, Some(Environment::Production), "as it was known last");
+}
+
+/// What brings a connection back brings back one that needs its client.
+#[tokio::test(start_paused = true)]
+async fn a_client_stays_while_a_connection_of_a_deleted_tenant_may_come_back() {
+    let rig = Rig::new().await;
+    let platform: ClientName = "platform/clients/app".parse().unwrap();
+    let new = NewClient {
+        name: platform.clone(),
+        provider: "providers/under-test".parse().unwrap(),
+        client_id: "client-1".into(),
+        auth: None,
+        allowed_grants: vec![],
+        allowed_scopes: vec![],
+        environment: Environment::Sandbox,
+        secret: Some(ClientSecret(Secret::new("secret-1")).into()),
+    };
+    rig.a.admin.create_client(new).await.unwrap();
+    rig.seed_as(1, "rt1", |connection| connection.client = platform.clone()).await;
+    let used = async |client: &ClientName| match rig.a.admin.delete_client(client, "").await {
+        Err(AdminError::ClientInUse { connection, .. }) => connection,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(used(&platform).await, numbered(1).to_string());
+    rig.a.admin.delete_tenant(&"tenants/t".parse().unwrap(), "", Deleting::Everything).await.unwrap();
+    assert_eq!(used(&platform).await, numbered(1).to_string());
+    rig.a.admin.undelete_tenant(&"tenants/t".parse().unwrap(), "").await.unwrap();
+    rig.a.admin.delete_connection(&numbered(1), "", Revoking::Skipped).await.unwrap();
+    // Nobody can say what one that cannot be read needs.
+    rig.tamper(|body| *body.last_mut().unwrap() ^= 1).await;
+    assert_eq!(used(&platform).await, name().to_string());
+    rig.a.admin.delete_connection(&name(), "", Revoking::Skipped).await.unwrap();
+    rig.a.admin.delete_client(&platform, "").await.unwrap();
 }
 
 /// What the broker makes it keeps: the private half is sealed in the store, and nowhere else.

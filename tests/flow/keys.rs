@@ -2,8 +2,9 @@
 //! not at all.
 
 use crate::{
-    rig::{Rig, SPREAD, START, UNDO, client_name, name, numbered, secs, served},
+    rig::{HOUR, Replica, Rig, SPREAD, START, TICK, UNDO, client_name, name, numbered, secs, served},
     server::Say,
+    way::Fault,
 };
 use bursar::{
     access::Chain,
@@ -14,8 +15,11 @@ use bursar::{
             tenants::{Deleting, TenantPatch},
         },
         custodian::{ChainView, KeysError},
+        scheduler::Scheduler,
     },
     domain::{
+        client::{Deletion, Tenant, Undo},
+        connection::Connection,
         names::{Owner, TenantName},
         walk::LEASE,
     },
@@ -25,6 +29,7 @@ use bursar::{
 use prost::Message;
 use std::time::Duration;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 fn tenant() -> TenantName {
     "tenants/t".parse().unwrap()
@@ -339,6 +344,122 @@ async fn a_deleted_tenant_is_not_served_and_comes_back_as_it_was() {
     assert_eq!(rig.record().await.uid, before.uid);
     sleep(UNDO).await;
     assert!(rig.a.ask().await.is_ok(), "and it stays");
+}
+
+async fn is_shut(rig: &Rig) -> bool {
+    rig.a.admin.keys.chain(&owner()).await.unwrap().unwrap().chain.shut_at.is_some()
+}
+
+/// Deleted: nothing of it is served, and after its window its keys are destroyed.
+async fn ends(rig: &Rig) {
+    assert!(is_shut(rig).await);
+    let refusal = rig.a.ask().await.unwrap_err();
+    assert!(matches!(refusal, GetTokenError::Store(StoreError::Deleted { .. })), "{refusal}");
+    rig.a.keep_keys();
+    sleep(UNDO + SPREAD + secs(75)).await;
+    for left in ["connection/t/", "client/t/", "tenant/t", "keys/t", "walk"] {
+        assert!(documents(rig, left).await.is_empty(), "{left}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_others_look_at_while_it_is_being_deleted_is_deleted() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    // The plan is written down, and the record does not say so yet.
+    rig.a.store.then(Fault::LateWrite("tenant/", secs(10)));
+    b.keep_keys();
+    rig.a.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    b.stop();
+    ends(&rig).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_broke_off_is_brought_on_by_the_next_call() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    let deletion =
+        Deletion { deleted_at: rig.clock.now(), purge_at: rig.clock.now().plus(UNDO), undo: Undo::Possible };
+    let whose = tenant();
+    let deleted = rig.a.ledger.amend(
+        &whose,
+        || StoreError::Full,
+        |record: &mut Tenant, _| {
+            record.deletion = Some(deletion);
+            Ok::<_, StoreError>(())
+        },
+    );
+    deleted.await.unwrap();
+    assert!(!is_shut(&rig).await && documents(&rig, "walk").await.is_empty());
+    rig.a.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    ends(&rig).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_restored_while_it_is_being_deleted_is_served() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    // The record says deleted, and the keys do not yet.
+    rig.a.store.then(Fault::LateWrite("keys/", secs(10)));
+    let admin = rig.a.admin.clone();
+    let deleting =
+        tokio::spawn(async move { admin.delete_tenant(&tenant(), "", Deleting::Everything).await });
+    sleep(secs(5)).await;
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    deleting.await.unwrap().unwrap();
+    assert!(!is_shut(&rig).await);
+    sleep(secs(1)).await;
+    for replica in [&rig.a, &b] {
+        assert_eq!(replica.ask().await.unwrap(), served("at1"));
+    }
+}
+
+/// A scheduler of its own, on a replica that does not hear anything any more.
+fn scheduled(replica: &Replica) -> CancellationToken {
+    let stop = CancellationToken::new();
+    replica.stop();
+    let (ledger, refresher) = (replica.ledger.clone(), replica.broker.refresher.clone());
+    tokio::spawn(Scheduler { ledger, refresher, tick: TICK, first_shard: 0 }.run(stop.clone()));
+    stop
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_tenant_is_refreshed_by_who_took_it_for_deleted() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    b.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(secs(1)).await;
+    rig.a.ask().await.unwrap_err();
+    let stop = scheduled(&rig.a);
+    b.keep_keys();
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    sleep(HOUR.saturating_sub(secs(600))).await;
+    assert_eq!(rig.server.tries(), 2);
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_out_of_the_queue_while_its_tenant_is_restored_is_put_back() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    b.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(secs(1)).await;
+    rig.a.ask().await.unwrap_err();
+    // Seen as deleted, and taken out when the other one has read it to put it back.
+    rig.a.store.then(Fault::LateWrite("connection/", secs(30)));
+    let stop = scheduled(&rig.a);
+    let due = rig.a.ledger.read_always::<Connection>(&name()).await.unwrap().unwrap().record.due.unwrap();
+    sleep(rig.clock.now().until(due) + TICK).await;
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    b.store.then(Fault::LateWrite("connection/", secs(60)));
+    b.keep_keys();
+    sleep(secs(120)).await;
+    assert_eq!(rig.server.tries(), 2);
+    stop.cancel();
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,3 +212,22 @@ async fn to_delete_what_may_be_missing_does_not_tell_what_is_hidden() {
     }
     assert_eq!(world.everything().await, before);
 }
+
+/// Who may change a connection may not be who may change what it has become: nobody labels itself into a right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_are_put_on_what_was_judged_and_on_nothing_else() {
+    let world = World::new(Set::Ordinary, vec![Principal::new("spiffe", Role::TenantAdmin)]).await;
+    let (admin, name) = (&world.principals[0], "tenants/aaa/connections/live");
+    let get = serde_json::json!({"name": name});
+    assert_eq!(world.ask(admin, "GetConnection", &get).await.code, Code::Ok);
+    world.label_unheard(name, ("team", "other")).await;
+    let update =
+        serde_json::json!({"connection": {"name": name, "labels": {"mine": "yes"}}, "update_mask": "labels"});
+    let before = world.everything().await;
+    let answer = world.ask(admin, "UpdateConnection", &update).await;
+    assert_eq!((answer.code, &*answer.info["reason"]), (Code::Aborted, "WRITE_CONFLICT"), "{answer:?}");
+    assert_eq!(world.everything().await, before);
+    // Now by what there is.
+    let answer = world.ask(admin, "UpdateConnection", &update).await;
+    assert_eq!(answer.code, Code::Ok, "{answer:?}");
+}

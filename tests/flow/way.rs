@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     ReplyLostThenAway(Room),
     /// The next read of a connection's record takes so long on its way back.
     SlowRead(Duration),
+    /// The next write under this prefix takes so long on its way to the store.
+    LateWrite(&'static str, Duration),
 }
 
 /// What becomes of writes that are not done.
@@ -112,6 +114,10 @@ impl Documents for ShakyWay {
                 return Err(StoreError::WritesRefused { cause: "as the test says".to_owned() });
             }
             None => {}
+        }
+        let late = |fault: &Fault| matches!(fault, Fault::LateWrite(under, _) if change.key.as_str().starts_with(under));
+        if let Some(Fault::LateWrite(_, late)) = self.take(late) {
+            tokio::time::sleep(late).await;
         }
         let room = change.room;
         let done = self.inner.swap(change).await;

@@ -38,7 +38,7 @@ impl Admin {
         if before.record.live_attempt(self.ledger.now_of(&before).store).is_some() {
             return Err(RefreshError::Busy.into());
         }
-        let client = self.client(&before.record.client).await?.record;
+        let client = self.client_of(&before.record).await?;
         let profile = self
             .catalogue
             .get(&before.record.provider)

@@ -5,12 +5,13 @@ use crate::{
     domain::{
         client::{Client, Environment},
         connection::Connection,
-        names::{ClientName, Owner, ProviderName},
+        names::{ClientName, ConnectionName, Owner, ProviderName},
         profile::{ClientAuth, GrantKind},
     },
     store::{
-        ledger::{Loaded, Wrote},
-        records::{CLIENTS, CONNECTIONS, prefix},
+        StoreError,
+        ledger::{Loaded, Sifted, Wrote},
+        records::{CLIENTS, CONNECTIONS, Record, prefix},
     },
 };
 use uuid::Uuid;
@@ -99,6 +100,12 @@ impl Admin {
     pub async fn client(&self, name: &ClientName) -> Result<Loaded<Client>, AdminError> {
         let found = self.ledger.read::<Client>(name).await.map_err(|err| tenant_missing(err, &name.owner))?;
         found.ok_or_else(|| client_missing(name))
+    }
+
+    /// The client that a connection is of. Another provider's of the same name is none.
+    pub(super) async fn client_of(&self, connection: &Connection) -> Result<Client, AdminError> {
+        let found = self.client(&connection.client).await?.record;
+        if found.serves(connection) { Ok(found) } else { Err(client_missing(&connection.client)) }
     }
 
     pub async fn clients(&self, listing: Listing<'_, Client>) -> Result<Page<Client>, AdminError> {
@@ -194,7 +201,8 @@ impl Admin {
         }
     }
 
-    /// Some connection that uses the client. A tenant's client is used within its tenant only.
+    /// Some connection that uses the client, also of a tenant that is deleted and can be restored; or that may use it,
+    /// because its record cannot be read. A tenant's client is used within its tenant only.
     async fn connection_of(&self, name: &ClientName) -> Result<Option<String>, AdminError> {
         let owner = match &name.owner {
             Owner::Platform => None,
@@ -202,14 +210,27 @@ impl Admin {
         };
         let (prefix, mut after) = (prefix(CONNECTIONS, owner), None);
         loop {
-            let found = self.ledger.list::<Connection>(&prefix, after.as_ref(), super::pages::STEP).await?;
-            if let Some(user) = found.items.iter().find(|loaded| loaded.record.client == *name) {
-                return Ok(Some(user.record.name.to_string()));
+            let found = self.ledger.sift::<Connection>(&prefix, after.as_ref(), super::pages::STEP).await?;
+            if let Some(user) = found.iter().find_map(|sifted| user(sifted, name)) {
+                return Ok(Some(user.to_string()));
             }
-            match found.next {
-                Some(next) => after = Some(next),
-                None => return Ok(None),
+            if found.len() < super::pages::STEP {
+                return Ok(None);
             }
+            after = found.last().map(|last| last.key.clone());
+        }
+    }
+}
+
+/// The connection, if it uses the client or nobody can say that it does not.
+fn user(sifted: &Sifted<Connection>, client: &ClientName) -> Option<ConnectionName> {
+    match &sifted.found {
+        Ok(loaded) => (loaded.record.client == *client).then(|| loaded.record.name.clone()),
+        // Its tenant is gone for good: nothing opens it any more.
+        Err(StoreError::NoKeys { .. }) => None,
+        Err(err) => {
+            tracing::warn!(record = %sifted.key, cause = %err, "a connection may use a client: its record cannot be read");
+            Connection::name_of(&sifted.key)
         }
     }
 }

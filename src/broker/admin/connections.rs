@@ -3,7 +3,7 @@
 use super::{
     Admin, AdminError, Kind, Listing, Page,
     binding::{self, NewKey},
-    check_etag,
+    check_etag, etag,
     grants::{NewGrant, allowed},
     tenant_missing,
 };
@@ -219,19 +219,27 @@ impl Admin {
         self.page(CONNECTIONS, listing).await
     }
 
+    /// `judged` is the etag of the state for which the change was permitted. The caller did not choose that one: where
+    /// there is another by now, it may ask again.
     pub async fn update_connection(
         &self,
         name: &ConnectionName,
         given_etag: &str,
+        judged: Option<&str>,
         patch: &ConnectionPatch,
     ) -> Result<Connection, AdminError> {
-        let client = self.client(&self.connection(name).await?.record.client).await?.record;
+        let client = self.client_of(&self.connection(name).await?.record).await?;
         if let Some(scope) =
             patch.requested_scopes.as_deref().and_then(|scopes| client.forbidden_scope(scopes))
         {
             return Err(AdminError::ScopeNotAllowed { scope: scope.clone() });
         }
         self.amend(name, given_etag, |connection, now| {
+            if judged.is_some_and(|judged| judged != etag(connection.uid, connection.revision)) {
+                // It was judged by a copy that is out of date.
+                self.warm.forget(name);
+                return Err(StoreError::Contended { name: name.to_string() }.into());
+            }
             if let Some(labels) = &patch.labels {
                 labels.apply(&mut connection.labels);
             }

@@ -108,7 +108,7 @@ impl Admin {
     ) -> Result<Started, AdminError> {
         let connection = self.connection(name).await?.record;
         startable(&connection, self.ledger.now())?;
-        let client = self.client(&connection.client).await?.record;
+        let client = self.client_of(&connection).await?;
         let profile = self
             .catalogue
             .get(&connection.provider)

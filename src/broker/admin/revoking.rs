@@ -128,7 +128,7 @@ impl Admin {
     }
 
     async fn revoke_at_provider(&self, connection: &Connection, profile: &Profile) -> Result<(), AdminError> {
-        let client = self.client(&connection.client).await?.record;
+        let client = self.client_of(connection).await?;
         let identity = self.refresher.identity(&client).await?;
         let keys = self.keys.keys(&connection.name.owner()).await?;
         let resource = connection.name.to_string();

@@ -114,8 +114,9 @@ impl Admin {
     ) -> Result<Tenant, AdminError> {
         let owner = Owner::Tenant(name.clone());
         let loaded = self.tenant_even_deleted(name).await?;
-        if loaded.record.deletion.is_some() {
+        if let Some(deletion) = loaded.record.deletion {
             // A deletion that broke off is brought on.
+            self.custodian.plan_purge(name, deletion.purge_at).await?;
             self.custodian.settle(name).await?;
             return Ok(loaded.record);
         }
@@ -139,6 +140,8 @@ impl Admin {
             Ok(())
         });
         let deleted = deleted.await?.record;
+        // Again: while the record did not say so yet, whoever looked took the plan for one that was undone.
+        self.custodian.plan_purge(name, deleted.deletion.map_or(purge_at, |ours| ours.purge_at)).await?;
         self.custodian.settle(name).await?;
         tracing::info!(tenant = %name, %purge_at, "tenant deleted; it can be restored until its keys are destroyed");
         Ok(deleted)

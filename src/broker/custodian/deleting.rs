@@ -24,7 +24,11 @@ use tokio_util::sync::CancellationToken;
 /// Records that are taken away, or put back into the queue, in one go.
 const AT_ONCE: usize = 200;
 
+/// How often the record is looked at again because somebody deleted or restored the tenant meanwhile.
+const TURNS_MAX: u32 = 16;
+
 /// What the tenant's record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Living,
     Deleted(Deletion),
@@ -32,40 +36,101 @@ enum Found {
     Gone,
 }
 
+impl Found {
+    const fn lives(self) -> bool {
+        match self {
+            Self::Living => true,
+            Self::Deleted(_) | Self::Gone => false,
+        }
+    }
+}
+
 impl Custodian {
-    /// Writes down that a tenant goes at that time, whatever becomes of this process.
+    /// Writes down that a tenant goes at that time, whatever becomes of this process. What is there already, left by a
+    /// deletion that broke off or was undone a moment ago, is written anew: whoever is about to take it away because of
+    /// what the record said before has an old copy from then on.
     pub async fn plan_purge(&self, tenant: &TenantName, at: Timestamp) -> Result<(), KeysError> {
         let of = Of::Owner(Owner::Tenant(tenant.clone()));
-        let mut walk = Walk::new(Task::Purge, of.clone(), 0, (self.ledger.now().here, at));
+        let mut walk = Walk::new(Task::Purge, of, 0, (self.ledger.now().here, at));
         walk.due_at = at;
-        if let (Wrote::Conflict, Some(planned)) =
-            (self.begun(&walk).await?, self.under_way(Task::Purge, of).await?)
-        {
-            // Left by a deletion that broke off, or one that was undone a moment ago.
-            let anew = Walk { due_at: at, lease: None, ..planned.record.clone() };
-            self.ledger.update(&planned, &anew, Room::Needed).await?;
-        }
-        Ok(())
+        self.begun_anew(&walk).await
     }
 
-    /// Makes keys and records what the tenant's record says, as far as that can be done now.
+    /// Writes a walk down, in the place of one of its name that is under way.
+    async fn begun_anew(&self, walk: &Walk) -> Result<(), KeysError> {
+        for _ in 0..TURNS_MAX {
+            if let Wrote::Done(_) = self.begun(walk).await? {
+                return Ok(());
+            }
+            // What was in the way may be gone by now: then there is none.
+            let Some(old) = self.ledger.read::<Walk>(&walk.name).await? else { continue };
+            let anew = Walk { uid: old.record.uid, created_at: old.record.created_at, ..walk.clone() };
+            if let Wrote::Done(_) = self.ledger.update(&old, &anew, Room::Needed).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended { name: walk.name.to_string() }.into())
+    }
+
+    /// Makes keys and records what the tenant's record says, as far as that can be done now. The record is looked at
+    /// again afterwards: where a deletion and its undoing meet, the one that comes last sees what both have written.
     pub async fn settle(&self, tenant: &TenantName) -> Result<(), KeysError> {
         let owner = Owner::Tenant(tenant.clone());
-        match self.under_way(Task::Purge, Of::Owner(owner.clone())).await? {
-            Some(walk) => self.deletion_step(walk, &owner).await.map(drop),
-            None => Ok(()),
+        for _ in 0..TURNS_MAX {
+            // Before the record: a walk that is written after the record was is then newer than this copy.
+            let walk = self.under_way(Task::Purge, Of::Owner(owner.clone())).await?;
+            let said = self.said(tenant).await?;
+            let Some(walk) = walk else {
+                match self.overdue(said, &owner).await? {
+                    Some(at) => self.plan_purge(tenant, at).await?,
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            self.deletion_step(walk, &owner, said).await?;
+            // One that lives is looked at until there is no walk left.
+            if !said.lives() && !self.said(tenant).await?.lives() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended { name: tenant.to_string() }.into())
+    }
+
+    /// When a walk that is not there would have to look at the tenant, if it would.
+    async fn overdue(&self, said: Found, owner: &Owner) -> Result<Option<Timestamp>, KeysError> {
+        match said {
+            Found::Deleted(deletion) => Ok(Some(deletion.purge_at)),
+            Found::Living => {
+                let shut = self.keys.chain(owner).await?.filter(|now| now.chain.shut_at.is_some());
+                Ok(shut.map(|now| now.at))
+            }
+            Found::Gone => Ok(None),
         }
     }
 
-    pub(super) async fn deletion_step(&self, walk: Loaded<Walk>, owner: &Owner) -> Result<Step, KeysError> {
+    async fn said(&self, tenant: &TenantName) -> Result<Found, KeysError> {
+        match self.ledger.read_always::<Tenant>(tenant).await {
+            Ok(Some(loaded)) => Ok(loaded.record.deletion.map_or(Found::Living, Found::Deleted)),
+            Ok(None) | Err(StoreError::NoKeys { .. }) => Ok(Found::Gone),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// A step of the walk; and what is to be done where the record was changed while it was taken.
+    pub(super) async fn purge_step(&self, walk: Loaded<Walk>, owner: &Owner) -> Result<Step, KeysError> {
         let Owner::Tenant(tenant) = owner else { return Ok(Step::Nothing) };
-        let found = match self.ledger.read_always::<Tenant>(tenant).await {
-            Ok(Some(loaded)) => loaded.record.deletion.map_or(Found::Living, Found::Deleted),
-            Ok(None) | Err(StoreError::NoKeys { .. }) => Found::Gone,
-            Err(err) => return Err(err.into()),
-        };
+        let said = self.said(tenant).await?;
+        let came = self.deletion_step(walk, owner, said).await?;
+        if self.said(tenant).await?.lives() != said.lives() {
+            self.settle(tenant).await?;
+        }
+        Ok(came)
+    }
+
+    async fn deletion_step(&self, walk: Loaded<Walk>, owner: &Owner, said: Found) -> Result<Step, KeysError> {
+        let Owner::Tenant(tenant) = owner else { return Ok(Step::Nothing) };
         let chain = self.keys.chain(owner).await?;
-        match (found, chain) {
+        match (said, chain) {
             (Found::Living, _) => self.opened_again(walk, owner).await,
             (Found::Deleted(deletion), Some(now)) => match deletion.undo {
                 Undo::Possible if now.at < deletion.purge_at => {
@@ -102,7 +167,8 @@ impl Custodian {
         {
             let now_is = self.ledger.now();
             let restore = Walk::new(Task::Restore, Of::Owner(owner.clone()), 0, (now_is.here, now_is.store));
-            self.begun(&restore).await?;
+            // From the beginning, where one is under way: the tenant was deleted since.
+            self.begun_anew(&restore).await?;
             self.shut(owner, &now, None).await?;
             tracing::info!(tenant = %owner, "deleted tenant is restored");
         }
@@ -177,6 +243,10 @@ impl Custodian {
         owner: &Owner,
         stop: &CancellationToken,
     ) -> Result<Step, KeysError> {
+        // It is written down before the keys are open; and until then, schedulers take out of the queue what is put there.
+        if self.keys.chain(owner).await?.is_none_or(|now| now.chain.shut_at.is_some()) {
+            return Ok(Step::Nothing);
+        }
         let Some(walk) = self.taken(walk).await? else { return Ok(Step::Nothing) };
         let started = Instant::now();
         let after = walk.record.cursor.as_deref().and_then(|cursor| Key::new(cursor).ok());
@@ -185,11 +255,7 @@ impl Custodian {
         let (looked, last) = (found.len(), found.last().map(|last| last.key.to_string()));
         for sifted in found {
             match sifted.found {
-                // Whoever wrote it in between has put it back already.
-                Ok(loaded) if loaded.record.due().is_some() => {
-                    self.ledger.update(&loaded, &loaded.record, Room::Needed).await?;
-                }
-                Ok(_) => {}
+                Ok(loaded) => self.put_back(loaded).await?,
                 Err(err) => {
                     tracing::error!(record = %sifted.key, cause = %err, "connection of a restored tenant cannot be read");
                 }
@@ -203,5 +269,23 @@ impl Custodian {
         self.wrote(&walk, next).await?;
         self.pause(looked, 1, started, stop).await;
         Ok(Step::Taken)
+    }
+
+    /// Writes a connection as it is, with which it is in the queue. Who wrote in between may have taken it out.
+    async fn put_back(&self, mut loaded: Loaded<Connection>) -> Result<(), KeysError> {
+        for _ in 0..TURNS_MAX {
+            let wrote = match loaded.record.due() {
+                Some(_) => self.ledger.update(&loaded, &loaded.record, Room::Needed).await?,
+                None => return Ok(()),
+            };
+            if let Wrote::Done(_) = wrote {
+                return Ok(());
+            }
+            match self.ledger.read_always::<Connection>(&loaded.record.name).await? {
+                Some(now) => loaded = now,
+                None => return Ok(()),
+            }
+        }
+        Err(StoreError::Contended { name: loaded.record.name.to_string() }.into())
     }
 }

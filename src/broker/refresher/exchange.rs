@@ -70,11 +70,7 @@ impl Parts {
             .catalogue
             .get(&connection.provider)
             .ok_or_else(|| RefreshError::NoProfile(connection.provider.clone()))?;
-        let client = self
-            .ledger
-            .read::<Client>(&connection.client)
-            .await?
-            .ok_or_else(|| RefreshError::NoClient(connection.client.clone()))?;
+        let client = own(self.ledger.read::<Client>(&connection.client).await?, connection)?;
         let client = match client.record.hold.clone().filter(|_| obeys_holds(ask)) {
             None => client,
             Some(hold) => {
@@ -82,7 +78,7 @@ impl Parts {
                 if client.record.held(now.store).is_some() {
                     return Err(self.postpone(connection, &hold, now).await);
                 }
-                self.probe(&client.record.name).await?
+                own(Some(self.probe(&client.record.name).await?), connection)?
             }
         };
         let keys = self.keys.sealing(&connection.name.owner()).await?;
@@ -342,6 +338,12 @@ fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Op
         }
         _ => None,
     }
+}
+
+/// Another provider's client of the same name is none.
+fn own(found: Option<Loaded<Client>>, connection: &Connection) -> Result<Loaded<Client>, RefreshError> {
+    let own = found.filter(|found| found.record.serves(connection));
+    own.ok_or_else(|| RefreshError::NoClient(connection.client.clone()))
 }
 
 fn clientless() -> Failure {

@@ -14,7 +14,11 @@ use bursar::{
     broker::{
         Broker,
         admin::{
-            Admin, clients::NewClient, connections::NewConnection, consent::ConsentRules, grants::NewGrant,
+            Admin,
+            clients::NewClient,
+            connections::{ConnectionPatch, NewConnection},
+            consent::ConsentRules,
+            grants::NewGrant,
             tenants::TenantPatch,
         },
         outage::Outage,
@@ -23,6 +27,7 @@ use bursar::{
     domain::{
         client::Environment,
         connection::Narrowing,
+        labels::LabelPatch,
         token::{AccessToken, ClientSecret, RefreshToken, Secret},
     },
     grpc::{
@@ -449,6 +454,16 @@ impl World {
         let mut answer = calling::call(&self.channel, bearer, method, request).await;
         answer.events = self.page.0.lock().remove(bearer.unwrap_or_default()).unwrap_or_default();
         answer
+    }
+
+    /// Another replica labels a connection, and nothing is heard of it here.
+    pub(crate) async fn label_unheard(&self, name: &str, label: (&str, &str)) {
+        self.rig.a.stop();
+        let labels = BTreeMap::from([label].map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let patch =
+            ConnectionPatch { labels: Some(LabelPatch::Replace(labels)), ..ConnectionPatch::default() };
+        let other = self.rig.replica("b").await;
+        other.admin.update_connection(&name.parse().unwrap(), "", None, &patch).await.unwrap();
     }
 
     /// Every document of the store, with its version.

@@ -178,7 +178,7 @@ impl Admin {
     async fn onward(&self, connection: &Connection, opener: &Secret) -> Result<Url, AdminError> {
         let authorization = connection.authorization.as_ref().ok_or(RefreshError::Gone)?;
         let Way::Browser(browser) = &authorization.way else { return Err(RefreshError::Gone.into()) };
-        let client = self.client(&connection.client).await?.record;
+        let client = self.client_of(connection).await?;
         let profile = self
             .catalogue
             .get(&connection.provider)
