@@ -1,6 +1,10 @@
 //! Who calls, and whether it may: nothing is done for a call before both are known. A caller that may not is told
 //! what it would be told if there were no such thing.
 
+mod using;
+
+pub use using::{Unseen, Use};
+
 use super::{
     errors,
     problem::Problem,
@@ -236,40 +240,21 @@ impl Guard {
     }
 
     pub async fn client(&self, call: &Call, name: &ClientName) -> Result<Permit<ClientName>, Status> {
-        let (permit, _) = self.client_for(call, call.action, name, &call.asked()).await?;
+        let permit = |facts: &Facts| {
+            let permit = self.access.permit(&call.caller, call.action, name.clone(), facts, &call.asked());
+            call.noted(permit, call.action, name)
+                .map_err(|denied| call.told(denied, call.action, (Kind::Client, name)))
+        };
+        let permit = match self.knowing.client(name).await {
+            Ok(facts) => permit(&facts)?,
+            Err(err) => {
+                drop(permit(&Facts::Nothing)?);
+                return Err(errors::admin(name, err.into()));
+            }
+        };
         let permit = Self::seated(call, &name.owner, permit)?;
         self.asked(call).await?;
         Ok(permit)
-    }
-
-    /// The right to use a client for something, and what is true of it.
-    pub async fn use_of_client(
-        &self,
-        call: &Call,
-        name: &ClientName,
-        asked: &Asked,
-    ) -> Result<Facts, Status> {
-        self.client_for(call, Action::UseClient, name, asked).await.map(|(_, facts)| facts)
-    }
-
-    async fn client_for(
-        &self,
-        call: &Call,
-        action: Action,
-        name: &ClientName,
-        asked: &Asked,
-    ) -> Result<(Permit<ClientName>, Facts), Status> {
-        let permit = |facts: &Facts| {
-            let permit = self.access.permit(&call.caller, action, name.clone(), facts, asked);
-            call.noted(permit, action, name).map_err(|denied| call.told(denied, action, (Kind::Client, name)))
-        };
-        match self.knowing.client(name).await {
-            Ok(facts) => Ok((permit(&facts)?, facts)),
-            Err(err) => {
-                drop(permit(&Facts::Nothing)?);
-                Err(errors::admin(name, err.into()))
-            }
-        }
     }
 
     /// What the caller of a list may see: what it may get by this action.

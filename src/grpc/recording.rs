@@ -85,6 +85,8 @@ impl Recording {
         answer: &HeaderMap,
     ) -> Result<(), Status> {
         let Found { target, denied, asked } = std::mem::take(&mut *note.0.lock());
+        // One refusal is one line.
+        let target = target.filter(|_| denied.is_none() || asked.is_some());
         if let Some((action, target)) = denied {
             let (caller, action) = (Name::of(&caller.id()), Name::of(&action.word()));
             let reason = Name::of(&"policy");

@@ -7,7 +7,7 @@ mod calling;
 mod world;
 
 use calling::Answer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
 use world::{Cell, Principal, Role, Set, Spot, World};
 
@@ -190,6 +190,83 @@ async fn a_client_of_somebody_else_looks_like_none() {
         assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
     }
     assert_eq!(world.everything().await, before);
+}
+
+/// Clients of every owner for connections of every tenant, and for providers: what is not to be seen is as good as not
+/// there, and nothing is said of a tenant to whoever may not connect there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_helps_to_find_out_what_is_there() {
+    for set in [Set::Ordinary, Set::Hostile] {
+        let world = World::new(set, Role::ALL.map(|role| Principal::new("spiffe", role)).to_vec()).await;
+        let before = world.everything().await;
+        for principal in &world.principals {
+            for owner in ["tenants/aaa", "tenants/bbb", "tenants/zzz", "platform"] {
+                let mut elsewhere = BTreeSet::new();
+                for parent in ["tenants/aaa", "tenants/bbb", "tenants/zzz"] {
+                    let told = connected(&world, principal, owner, parent).await;
+                    if owner == "platform" && !world.connects(principal, parent) {
+                        elsewhere.extend(told);
+                    }
+                }
+                assert!(elsewhere.len() <= 1, "{set:?} {principal:?}: {elsewhere:?}");
+                for provider in ["providers/under-test", "providers/other-test"] {
+                    checked(&world, principal, owner, provider).await;
+                }
+            }
+        }
+        assert_eq!(world.everything().await, before);
+    }
+}
+
+/// What a caller sees, in an order of its own.
+type Told = (i32, String, Vec<u8>, Vec<u8>);
+
+fn told(answer: &Answer, names: &[&str]) -> Told {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let (code, message, details, body) = answer.without_names(&names);
+    (code.into(), message, details, body)
+}
+
+/// Of a name that is taken, so that nothing comes of it where it may be.
+async fn connected(world: &World, principal: &Principal, owner: &str, parent: &str) -> BTreeSet<Told> {
+    let mut all = BTreeSet::new();
+    for client in Spot::clients_of(owner) {
+        let request = serde_json::json!({"parent": parent, "connection_id": "live",
+            "connection": {"client": client.name}, "grant": {"refresh_token": {"refresh_token": "rt0"}}});
+        let answer = world.ask(principal, "CreateConnection", &request).await;
+        let context = format!("{principal:?} {parent} {}: {answer:?}", client.name);
+        let one = told(&answer, &[&format!("{parent}/connections/live"), &client.name, parent]);
+        if !world.connects(principal, parent) {
+            assert_eq!(answer.code, Code::PermissionDenied, "{context}");
+        }
+        if answer.code == Code::PermissionDenied {
+            let [event] = &answer.events[..] else { panic!("not one event: {context}") };
+            assert_eq!(event["event"], "denied", "{context}");
+            assert_eq!(event["action"], answer.info["action"].as_str(), "{context}");
+        }
+        if !(world.connects(principal, parent) && world.sees(principal, &client)) {
+            assert!(matches!(answer.code, Code::PermissionDenied | Code::NotFound), "{context}");
+            assert_eq!(answer.events.len(), 1, "{context}");
+            all.insert(one);
+        }
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell clients of {owner} apart, for {parent}: {all:?}");
+    all
+}
+
+async fn checked(world: &World, principal: &Principal, owner: &str, provider: &str) {
+    let mut all = BTreeSet::new();
+    for client in Spot::clients_of(owner) {
+        if world.sees(principal, &client) && provider == "providers/under-test" {
+            continue;
+        }
+        let request = serde_json::json!({"name": provider, "client": client.name});
+        let answer = world.ask(principal, "CheckProvider", &request).await;
+        let context = format!("{principal:?} {provider} {}: {answer:?}", client.name);
+        assert!(matches!(answer.code, Code::PermissionDenied | Code::NotFound), "{context}");
+        all.insert(told(&answer, &[provider, &client.name]));
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell clients of {owner} apart, at {provider}: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,23 +132,31 @@ impl Role {
 
     /// What the whole product is compared with. Looks at no policy.
     fn may(self, set: Set, cell: &Cell) -> bool {
-        let using = ["GetToken", "WatchToken", "ReportRejectedToken", "GetConnection"].contains(&cell.method);
+        self.may_there(set, cell.method, cell.spot.tenant())
+            && cell.environment().is_none_or(|one| self.reaches(set, one))
+    }
+
+    /// Whatever the environment.
+    fn may_there(self, set: Set, method: &str, tenant: Option<&str>) -> bool {
+        let using = ["GetToken", "WatchToken", "ReportRejectedToken", "GetConnection"].contains(&method);
         let given = match (set, self) {
             (Set::Hostile | Set::HostileAcross, _) | (Set::Ordinary, Self::Admin | Self::TenantAdmin) => true,
             (Set::Ordinary, Self::ServiceA | Self::ServiceB | Self::Sandbox) => using,
             (Set::Ordinary, Self::Nobody) => false,
         };
-        let looks = ["Get", "List", "Watch", "Check"].iter().any(|word| cell.method.starts_with(word));
-        let at_home = match (self.tenants(), cell.spot.tenant()) {
+        let looks = ["Get", "List", "Watch", "Check"].iter().any(|word| method.starts_with(word));
+        let at_home = match (self.tenants(), tenant) {
             (None, _) => true,
             (Some(own), Some(tenant)) => own == tenant,
             // Of the platform it sees what there is, and changes nothing.
             (Some(_), None) => looks,
         };
+        given && at_home
+    }
+
+    fn reaches(self, set: Set, environment: &str) -> bool {
         let everywhere = set == Set::HostileAcross || (set == Set::Ordinary && self == Self::Admin);
-        let environment = cell.environment();
-        let fits = everywhere || environment.is_none_or(|one| self.environments().contains(&one));
-        given && at_home && fits
+        everywhere || self.environments().contains(&environment)
     }
 }
 
@@ -259,6 +267,16 @@ impl Spot {
         self.name.rsplit('/').next().unwrap()
     }
 
+    fn environment(&self) -> &'static str {
+        if self.id() == "test" { "sandbox" } else { "production" }
+    }
+
+    /// All clients, there or not, of this owner.
+    pub(crate) fn clients_of(owner: &str) -> Vec<Self> {
+        let of = |spot: &Self| spot.kind == "Client" && spot.parent() == owner;
+        Self::all().into_iter().filter(of).collect()
+    }
+
     /// Of a connection: the one that it is of, or would be.
     pub(crate) fn client(&self) -> String {
         let id = if self.id() == "test" { "test" } else { "live" };
@@ -283,13 +301,13 @@ impl Spot {
 impl Cell {
     /// Of what is there, or of what would be made.
     fn environment(&self) -> Option<&'static str> {
-        let word = if self.spot.id() == "test" { "sandbox" } else { "production" };
         let counts = match self.method {
             "CreateClient" => true,
+            // Of its client, which is there in these.
             "CreateConnection" => self.spot.tenant() != Some("tenants/zzz"),
             _ => self.spot.exists && ["Client", "Connection"].contains(&self.spot.kind),
         };
-        counts.then_some(word)
+        counts.then_some(self.spot.environment())
     }
 
     /// A request that is sound, and that nothing comes of where something is there already: what changes brings an
@@ -430,6 +448,16 @@ impl World {
 
     pub(crate) fn may(&self, principal: &Principal, cell: &Cell) -> bool {
         principal.role.may(self.set, cell)
+    }
+
+    /// Whether it may know that this client is there; where it may not, none of its answers tells.
+    pub(crate) fn sees(&self, principal: &Principal, client: &Spot) -> bool {
+        client.exists && principal.role.reaches(self.set, client.environment())
+    }
+
+    /// Whether it may make connections of the tenant, with some client.
+    pub(crate) fn connects(&self, principal: &Principal, tenant: &str) -> bool {
+        principal.role.may_there(self.set, "CreateConnection", Some(tenant))
     }
 
     pub(crate) async fn call(&self, principal: &Principal, cell: &Cell) -> Answer {
