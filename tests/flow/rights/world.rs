@@ -617,6 +617,11 @@ fn limits() -> Limits {
         message_bytes: 64 * 1024,
         request_timeout: Duration::from_secs(20),
         connection_age: Duration::from_secs(3600),
-        listening: Bounds { handshake: Duration::from_secs(5), handshakes: 16, connections: 16 },
+        listening: Bounds {
+            handshake: Duration::from_secs(5),
+            handshakes: 16,
+            connections: 16,
+            longest: Duration::from_secs(3600),
+        },
     }
 }
