@@ -203,6 +203,10 @@ impl Guard {
                 .map_err(|denied| call.told(denied, call.action, (Kind::Connection, name)))
         };
         match (facts, unreadable) {
+            (Ok(Facts::Nothing), _) => {
+                drop(permit(&Facts::Nothing)?);
+                Err(call.missing((Kind::Connection, name)))
+            }
             (Ok(facts), _) => permit(&facts),
             (
                 Err(GetTokenError::Store(StoreError::Forged { .. } | StoreError::Broken { .. })),
@@ -246,6 +250,10 @@ impl Guard {
                 .map_err(|denied| call.told(denied, call.action, (Kind::Client, name)))
         };
         let permit = match self.knowing.client(name).await {
+            Ok(Facts::Nothing) => {
+                drop(permit(&Facts::Nothing)?);
+                return Err(call.missing((Kind::Client, name)));
+            }
             Ok(facts) => permit(&facts)?,
             Err(err) => {
                 drop(permit(&Facts::Nothing)?);
@@ -335,9 +343,17 @@ impl Call {
         decided
     }
 
+    /// What the caller is told of something that is not there. As early as of what is hidden: were a place to be taken or
+    /// a line to be written first, the places that are taken and the trail that is away would tell the two apart.
+    fn missing(&self, (kind, name): (Kind, &dyn Display)) -> Status {
+        self.note.missing();
+        errors::admin(name, AdminError::NotFound { kind, name: name.to_string() })
+    }
+
     /// What the caller is told of something that it may not do. Nothing here depends on whether there is such a thing.
     fn told(&self, denied: Denied, action: Action, (kind, name): (Kind, &dyn Display)) -> Status {
         match denied {
+            // In the words of `missing`.
             Denied::Hidden => errors::admin(name, AdminError::NotFound { kind, name: name.to_string() }),
             Denied::Refused => self.refused(action, name),
         }

@@ -139,6 +139,11 @@ async fn without_a_trail_nothing_is_changed_and_refusals_stand() {
     let note = Note::default();
     note.allowed(&"tenants/acme");
     assert!(recording.ended(&caller, DELETE, &note, &answer(None)).await.is_err());
+    // What is missing, and may be, is answered as what is hidden is: there was nothing to change.
+    let note = Note::default();
+    note.allowed(&"tenants/acme");
+    note.missing();
+    recording.ended(&caller, DELETE, &note, &answer(None)).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod world;
 use calling::Answer;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
-use world::{Cell, Principal, Role, Set, Spot, World};
+use world::{Cell, Principal, Role, Set, Short, Spot, World};
 
 /// Principals of every kind and role, but those of nobody.
 fn principals() -> Vec<Principal> {
@@ -288,4 +288,51 @@ async fn to_delete_what_may_be_missing_does_not_tell_what_is_hidden() {
         }
     }
     assert_eq!(world.everything().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hidden_looks_absent_also_where_something_is_short() {
+    let roles = [Role::ServiceA, Role::Sandbox].map(|role| Principal::new("spiffe", role));
+    for (short, met) in [(Short::Places, "TENANT_BUSY"), (Short::Trail, "AUDIT_UNAVAILABLE")] {
+        let world = World::short_of(short, Set::Hostile, roles.to_vec()).await;
+        for (principal, [seen, hidden]) in world.principals.iter().zip([["live", "test"], ["test", "live"]]) {
+            let mut bound = false;
+            for cell in world.cells().filter(|cell| cell.spot.is_in("tenants/aaa", seen)) {
+                if !is_new(cell.method) {
+                    bound |=
+                        world.call(principal, &cell).await.info.get("reason").is_some_and(|one| one == met);
+                }
+            }
+            assert!(bound, "{short:?} is nothing that a call meets");
+            for cell in world.cells().filter(|cell| cell.spot.is_in("tenants/aaa", hidden)) {
+                alike(&world, principal, &cell).await;
+            }
+        }
+    }
+}
+
+/// Of what is hidden and of what is not there, the same; or with a client that is hidden, and one that is not there.
+async fn alike(world: &World, principal: &Principal, cell: &Cell) {
+    let mut all = BTreeSet::new();
+    for id in [cell.spot.id(), "gone"] {
+        let name = cell.spot.name.replace(cell.spot.id(), id);
+        let mut request = match cell.method {
+            "CreateClient" => continue,
+            "CreateConnection" => serde_json::json!({
+                "parent": "tenants/aaa", "connection_id": "gone",
+                "connection": {"client": name.replace("connections", "clients")},
+                "grant": {"refresh_token": {"refresh_token": "rt0"}},
+            }),
+            _ => Cell { method: cell.method, spot: cell.spot.called(&name) }.request(),
+        };
+        if cell.method.starts_with("Delete") {
+            request["allow_missing"] = true.into();
+        }
+        let answer = world.ask(principal, cell.method, &request).await;
+        // What is made takes its place whatever its client is.
+        let told_early = matches!(answer.code, Code::NotFound | Code::Ok) || is_new(cell.method);
+        assert!(told_early, "{principal:?} {cell:?}: {answer:?}");
+        all.insert(told(&answer, &[&name, &name.replace("connections", "clients")]));
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell {cell:?} from what is not there: {all:?}");
 }

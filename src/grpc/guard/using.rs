@@ -4,7 +4,7 @@
 use super::{Call, Guard};
 use crate::{
     access::{Action, Asked, ClientFacts, Denied, Facts},
-    broker::admin::{AdminError, Kind},
+    broker::admin::Kind,
     domain::names::ClientName,
     grpc::errors,
     store::StoreError,
@@ -53,12 +53,11 @@ impl Guard {
 impl Call {
     /// What the caller is told of it in the end.
     pub fn unseen(&self, Unseen { client, why }: Unseen) -> Status {
-        let missing = AdminError::NotFound { kind: Kind::Client, name: client.to_string() };
         match why {
-            Why::Missing => errors::admin(&client, missing),
+            Why::Missing => self.missing((Kind::Client, &client)),
             Why::Hidden => {
                 self.note.denied(Action::UseClient, &client);
-                errors::admin(&client, missing)
+                self.told(Denied::Hidden, Action::UseClient, (Kind::Client, &client))
             }
             Why::Unreadable(err) => errors::admin(&client, err.into()),
         }
