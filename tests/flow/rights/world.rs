@@ -15,7 +15,7 @@ use bursar::{
         Broker,
         admin::{
             Admin, clients::NewClient, connections::NewConnection, consent::ConsentRules, grants::NewGrant,
-            tenants::TenantPatch,
+            strangers::Strangers, tenants::TenantPatch,
         },
         outage::Outage,
         tally::Tally,
@@ -613,6 +613,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
             clock: admin.clock.clone(),
             consent: ConsentRules::default(),
             custodian: admin.custodian.clone(),
+            strangers: Strangers::default(),
         }),
         custodian: admin.custodian.clone(),
         heartbeat: rig.a.heartbeat(),
