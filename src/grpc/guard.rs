@@ -1,8 +1,10 @@
 //! Who calls, and whether it may: nothing is done for a call before both are known. A caller that may not is told
 //! what it would be told if there were no such thing.
 
+mod lasting;
 mod using;
 
+pub use lasting::Lasting;
 pub use using::{Unseen, Use};
 
 use super::{
@@ -359,16 +361,20 @@ impl Call {
         }
     }
 
-    /// With what has to be given to `bursar policy explain`: the caller's own name, and what it wanted.
     fn refused(&self, action: Action, name: &dyn Display) -> Status {
-        let problem = Problem::new(ErrorReason::PermissionDenied, REFUSED).about(name);
-        problem.with("caller", Some(self.caller.id())).with("action", Some(action.word())).into()
+        refused(&self.caller, action, name)
     }
 
     /// What the page tokens of one caller's list are good for: this list, to this caller.
     pub fn list(&self, parent: &str) -> String {
         format!("{}\n{parent}\n{}", self.action.word(), self.caller.id())
     }
+}
+
+/// With what has to be given to `bursar policy explain`: the caller's own name, and what it wanted.
+fn refused(caller: &Caller, action: Action, name: &dyn Display) -> Status {
+    let problem = Problem::new(ErrorReason::PermissionDenied, REFUSED).about(name);
+    problem.with("caller", Some(caller.id())).with("action", Some(action.word())).into()
 }
 
 /// A connection whose record does not tell.

@@ -103,10 +103,7 @@ impl Recording {
         // One refusal is one line.
         let target = target.filter(|_| denied.is_none() || asked.is_some());
         if let Some((action, target)) = denied {
-            let (caller, action) = (Name::of(&caller.id()), Name::of(&action.word()));
-            let reason = Name::of(&"policy");
-            // That it could not be written is in the log; the refusal stands.
-            let _ = self.audit.record(Event::Denied { caller, action, target, reason }).await;
+            self.refusal(caller, action, target).await;
         }
         let status = Status::from_header_map(answer);
         if let Some(limit) = status.as_ref().and_then(limit) {
@@ -127,6 +124,18 @@ impl Recording {
                 Err(unavailable("the change may have been made: look at it before asking again"))
             }
         }
+    }
+
+    /// What was allowed once and is not any more, in the midst of a stream.
+    pub async fn denied(&self, caller: &Caller, action: Action, target: &impl Display) {
+        self.refusal(caller, action, Name::of(target)).await;
+    }
+
+    async fn refusal(&self, caller: &Caller, action: Action, target: Name) {
+        let (caller, action) = (Name::of(&caller.id()), Name::of(&action.word()));
+        let reason = Name::of(&"policy");
+        // That it could not be written is in the log; the refusal stands.
+        let _ = self.audit.record(Event::Denied { caller, action, target, reason }).await;
     }
 
     /// A call that was not let in, as its caller has had its share.
