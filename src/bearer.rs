@@ -223,8 +223,9 @@ impl Bearers {
         let Claimed { subject, groups, ends_at, bound_to } = claim()?;
         let name = keeper.issuer.name.to_string();
         let identity = Identity::Token { issuer: name, subject: subject.clone() };
-        let caller = Caller::new(identity, transport, groups);
-        let until = ends_at.min(self.clock.now().plus(VERIFIED_FOR));
+        let now = self.clock.now();
+        let caller = Caller::new(identity, transport, groups).until(Instant::now() + now.until(ends_at));
+        let until = ends_at.min(now.plus(VERIFIED_FOR));
         Ok(Verified { caller, subject, bound_to, until, keeper, keys })
     }
 }

@@ -82,7 +82,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Longest unary call.
     pub request_timeout: Duration,
-    /// A connection is closed gently after this long, so that load spreads over new replicas.
+    /// A connection is closed gently after this long, so that load spreads over new replicas. A peer that does not leave is
+    /// put out by [`Bounds::longest`].
     pub connection_age: Duration,
     pub listening: Bounds,
 }

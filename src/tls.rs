@@ -112,8 +112,13 @@ pub struct Recognised {
 
 /// The parts do not fit together, or the library does not take them.
 #[derive(Debug, thiserror::Error)]
-#[error("TLS cannot be set up with this certificate and these bundles: {0}")]
-pub struct SetupError(#[from] rustls::Error);
+pub enum SetupError {
+    #[error("TLS cannot be set up with this certificate and these bundles: {0}")]
+    Library(#[from] rustls::Error),
+    /// Without anybody who vouches no certificate would be asked for, and everybody let in as nobody.
+    #[error("there is no bundle with which a client could prove itself, and tls.clients is \"required\"")]
+    NoAnchors,
+}
 
 impl Server {
     pub fn new(parts: Parts, rules: Rules, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
@@ -261,10 +266,11 @@ fn server_config(
     let provider = provider();
     let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(Wall(clock.clone())))
         .with_protocol_versions(&[&rustls::version::TLS13])?;
-    let builder = if parts.anchors.is_empty() {
-        builder.with_no_client_auth()
-    } else {
-        builder.with_client_cert_verifier(Arc::new(Verifier::new(&parts.anchors, rules.clone(), provider)?))
+    let builder = match (parts.anchors.is_empty(), rules.clients) {
+        (true, Clients::Required) => return Err(SetupError::NoAnchors),
+        (true, Clients::Optional) => builder.with_no_client_auth(),
+        (false, Clients::Required | Clients::Optional) => builder
+            .with_client_cert_verifier(Arc::new(Verifier::new(&parts.anchors, rules.clone(), provider)?)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(parts.certificate.clone())));
     config.alpn_protocols = vec![ALPN.to_vec()];

@@ -9,9 +9,10 @@ mod paths;
 use crate::{
     broker::{
         admin::{
-            Admin, AdminError,
+            Admin,
             consent::{Opened, Outcome, Turn, redirects::QUERY_MAX},
             credentials,
+            strangers::ToStrangers,
         },
         refresher::RefreshError,
     },
@@ -79,18 +80,17 @@ impl Site {
     }
 
     /// What a provider verifies the client's assertions with (RFC 7517 §5). A client without keys is not told from one
-    /// that does not exist: who is a client here is nobody's business.
+    /// that does not exist, or of which nothing can be used: who is a client here is nobody's business.
     async fn keys(&self, name: &ClientName) -> Answer {
         match self.admin.client(name).await {
             Ok(found) => match credentials::jwks(&found.record) {
                 Some(keys) => key_set(&keys),
                 None => page(StatusCode::NOT_FOUND, pages::NOT_FOUND, None),
             },
-            Err(AdminError::NotFound { .. }) => page(StatusCode::NOT_FOUND, pages::NOT_FOUND, None),
-            Err(err) => {
-                tracing::warn!(cause = %err, "a client's keys could not be looked up");
-                page(StatusCode::SERVICE_UNAVAILABLE, pages::UNAVAILABLE, None)
-            }
+            Err(err) => match self.admin.strangers.judge(name, &err) {
+                ToStrangers::Missing => page(StatusCode::NOT_FOUND, pages::NOT_FOUND, None),
+                ToStrangers::Away => page(StatusCode::SERVICE_UNAVAILABLE, pages::UNAVAILABLE, None),
+            },
         }
     }
 

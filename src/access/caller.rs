@@ -4,10 +4,14 @@ use super::rpcs::AuditClass;
 use crate::domain::spiffe::SpiffeId;
 use async_trait::async_trait;
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
-/// Somebody who was recognised. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Caller(Arc<Parts>);
+/// Somebody who was recognised. Cheap to clone. The same one whatever it proved itself with, and until when.
+#[derive(Clone)]
+pub struct Caller {
+    parts: Arc<Parts>,
+    proof_ends: Option<Instant>,
+}
 
 #[derive(PartialEq, Eq)]
 struct Parts {
@@ -101,24 +105,36 @@ pub struct ByConnection;
 
 impl Caller {
     pub fn new(identity: Identity, transport: Transport, groups: BTreeSet<String>) -> Self {
-        Self(Arc::new(Parts { id: identity.to_string(), identity, transport, groups }))
+        let parts = Arc::new(Parts { id: identity.to_string(), identity, transport, groups });
+        Self { parts, proof_ends: None }
+    }
+
+    /// With a proof that ends before its connection does.
+    #[must_use]
+    pub fn until(self, proof_ends: Instant) -> Self {
+        Self { proof_ends: Some(proof_ends), ..self }
+    }
+
+    /// From then on the same proof is refused. `None`: it is good for as long as the connection.
+    pub fn proof_ends(&self) -> Option<Instant> {
+        self.proof_ends
     }
 
     /// The one text by which policies, limits and the audit trail know the caller.
     pub fn id(&self) -> &str {
-        &self.0.id
+        &self.parts.id
     }
 
     pub fn identity(&self) -> &Identity {
-        &self.0.identity
+        &self.parts.identity
     }
 
     pub fn transport(&self) -> Transport {
-        self.0.transport
+        self.parts.transport
     }
 
     pub fn groups(&self) -> &BTreeSet<String> {
-        &self.0.groups
+        &self.parts.groups
     }
 }
 
@@ -238,9 +254,17 @@ impl FromStr for Identity {
     }
 }
 
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for Caller {}
+
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Caller({}, {:?})", self.0.id, self.0.transport)
+        write!(f, "Caller({}, {:?})", self.parts.id, self.parts.transport)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     audit::{self, Audit, Outcome, Recorder, Reloaded},
     broker::{
         Broker,
-        admin::Admin,
+        admin::{Admin, strangers::Strangers},
         bells::Bells,
         custodian::Custodian,
         follower::Follower,
@@ -159,6 +159,7 @@ impl House {
             clock: clock.clone(),
             consent: consent_rules(config),
             custodian: custodian.clone(),
+            strangers: Strangers::default(),
         });
         let broker = Arc::new(Broker {
             ledger,

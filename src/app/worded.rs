@@ -77,5 +77,7 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         handshake: config.tls.as_ref().map_or(FIRST_BYTE, |tls| tls.handshake_timeout),
         handshakes: config.limits.handshakes,
         connections: config.limits.connections,
+        // Calls that were begun in time may end; whoever has not left by then is put out.
+        longest: config.limits.connection_age + config.limits.request_timeout,
     }
 }

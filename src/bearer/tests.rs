@@ -298,6 +298,10 @@ async fn a_token_ends_when_it_says_so_however_lately_it_was_verified() {
     let ec = Signer::p256("e");
     let scene = Scene::new(&[&ec], issuer()).await;
     let token = ec.token(&with("exp", json!(NOW.as_secs() + 20)));
+    // What its bearer opens ends with it, too.
+    let end = Instant::now() + Duration::from_secs(20) + issuer().leeway;
+    let caller = scene.call_over(&Peer::Tls(None), &token, AuditClass::Read).await.unwrap();
+    assert_eq!(caller.proof_ends(), Some(end));
     assert_eq!(scene.refusal(&token).await, None);
     sleep(Duration::from_millis(29_900)).await;
     assert_eq!(scene.refusal(&token).await, None, "within the leeway");

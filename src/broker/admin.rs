@@ -12,6 +12,7 @@ pub mod grants;
 pub mod pages;
 pub mod revoking;
 pub mod rotating;
+pub mod strangers;
 pub mod tenants;
 
 use super::{
@@ -39,6 +40,7 @@ use crate::{
 use consent::ConsentRules;
 pub use pages::{Listing, Page, Shown, Sight};
 use std::{sync::Arc, time::Duration};
+use strangers::Strangers;
 use uuid::Uuid;
 
 pub struct Admin {
@@ -52,6 +54,7 @@ pub struct Admin {
     pub clock: Arc<dyn Clock>,
     pub consent: ConsentRules,
     pub custodian: Arc<Custodian>,
+    pub strangers: Strangers,
 }
 
 #[derive(Debug, thiserror::Error)]

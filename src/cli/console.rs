@@ -154,7 +154,10 @@ impl Console {
 /// As JSON, or as YAML whose strings stay on one line.
 pub(super) fn structured(value: &impl Serialize, format: Format) -> String {
     let text = match format {
-        Format::Table | Format::Json => serde_json::to_string_pretty(value).map_err(anyhow::Error::new),
+        Format::Table | Format::Json => {
+            serde_json::to_string_pretty(value).map(|text| escaped(&text)).map_err(anyhow::Error::new)
+        }
+        // Escapes all control characters by itself.
         Format::Yaml => {
             let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
             serde_saphyr::to_string_with_options(value, options).map_err(anyhow::Error::new)
@@ -166,4 +169,38 @@ pub(super) fn structured(value: &impl Serialize, format: Format) -> String {
         text.push('\n');
     }
     text
+}
+
+/// DEL and the C1 controls, which JSON allows as they are and a terminal obeys (ECMA-48). They stand in strings only.
+fn escaped(json: &str) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => write!(text, "\\u{:04x}", u32::from(c)).expect("memory takes all of it"),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_printed_steers_a_terminal_and_all_of_it_reads_back() {
+        let hostile: String = ('\0'..='\u{a0}').chain("äé\u{2028}".chars()).collect();
+        let value = serde_json::json!({ &hostile: [&hostile, "plain"] });
+        for format in [Format::Json, Format::Yaml] {
+            let text = structured(&value, format);
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{format:?}: {text:?}");
+            let read: serde_json::Value = match format {
+                Format::Yaml => serde_saphyr::from_str(&text).unwrap(),
+                Format::Json | Format::Table => serde_json::from_str(&text).unwrap(),
+            };
+            assert_eq!(read, value, "{format:?}");
+        }
+        assert_eq!(structured(&"a\u{9b}31m\u{7f}", Format::Json), "\"a\\u009b31m\\u007f\"\n");
+    }
 }

@@ -136,6 +136,10 @@ impl RotateCommand {
     }
 }
 
+/// How often a watch is opened again whose connection ended: more often than connections grow old in the time that is
+/// watched at most.
+const REOPENED_MAX: u32 = 1000;
+
 /// Shows what is new until the stream ends; gives the last state.
 async fn watched(
     session: &Session,
@@ -144,11 +148,25 @@ async fn watched(
     console: &mut Console,
 ) -> Result<KeyChain, Failure> {
     let session = session.lasting();
-    let request = WatchKeyChainRequest { name: name.clone() };
-    let mut news = session.wait(session.keys().watch_key_chain(request)).await?;
+    let open = async || {
+        let request = WatchKeyChainRequest { name: name.clone() };
+        session.wait(session.keys().watch_key_chain(request)).await
+    };
+    let mut news = open().await?;
     let progress = Progress::waiting(console, &format!("watching {}", table::plain(&name)));
-    let mut last = None;
-    while let Some(chain) = session.next(&mut news).await? {
+    let (mut last, mut reopened) = (None, 0);
+    loop {
+        let chain = match session.next(&mut news).await {
+            Ok(Some(chain)) => chain,
+            Ok(None) => break,
+            // A server ends connections that are old, and streams with them: the rest is to be heard on a new one.
+            Err(Failure::Unreachable { .. }) if last.is_some() && reopened < REOPENED_MAX => {
+                reopened += 1;
+                news = open().await?;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         match api.output {
             Format::Table => progress.tell(console, told(&chain)),
             Format::Json | Format::Yaml => console.announce(&chain, api.output),

@@ -225,7 +225,9 @@ pub fn commit(connection: &Connection, renewal: &Renewal, now: Moment) -> Commit
     match &renewal.token {
         Ok(token) => {
             keep(&mut next.api_base_url, renewal.api_base_url.as_ref());
-            keep(&mut next.principal, renewal.principal.as_ref());
+            // Whose the former grant was says nothing of a new one.
+            let known = next.principal.take().filter(|_| renewal.consent.is_none() && next.token.is_some());
+            next.principal = renewal.principal.clone().or(known);
             next.granted(renewal.scopes.as_deref());
             next.renewed(token.clone(), now);
         }

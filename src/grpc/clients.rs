@@ -81,7 +81,7 @@ impl ClientService for Clients {
         let new = NewClient {
             name: ClientName { owner, id },
             provider: from::name("client.provider", &client.provider)?,
-            client_id: from::opaque("client.client_id", client.client_id)?,
+            client_id: from::client_id("client.client_id", client.client_id)?,
             auth: from::client_auth(client.auth_method)?,
             allowed_grants: grants(&client.allowed_grants)?,
             allowed_scopes: from::scopes("client.allowed_scopes", client.allowed_scopes)?,
@@ -159,7 +159,7 @@ impl ClientService for Clients {
         let client_id = mask.take("client_id", given.client_id, |text| !text.is_empty());
         let auth = mask.take("auth_method", given.auth_method, |value| *value != 0);
         let patch = ClientPatch {
-            client_id: client_id.map(|id| from::opaque("client.client_id", id)).transpose()?,
+            client_id: client_id.map(|id| from::client_id("client.client_id", id)).transpose()?,
             auth: auth.map(from::client_auth).transpose()?.flatten(),
             allowed_grants: mask
                 .take("allowed_grants", grants(&given.allowed_grants)?, |grants| !grants.is_empty()),

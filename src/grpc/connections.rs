@@ -4,7 +4,7 @@ use super::{
     Unimplemented, errors,
     filter::{Fields, Filter, Type, Value},
     from_proto as from,
-    guard::{Call, Guard, Unreadable},
+    guard::{Call, Guard, Unreadable, Use},
     problem::Problem,
     to_proto as to, unimplemented,
 };
@@ -12,7 +12,7 @@ use crate::{
     access::{Action, Asked, ConnectionFacts, Facts, Target},
     api::{self, connection_service_server::ConnectionService},
     broker::admin::{
-        Admin, AdminError, Kind, Listing,
+        Admin, AdminError, Listing,
         connections::{ConnectionPatch, NewConnection, Revoking},
         new_id,
     },
@@ -95,13 +95,18 @@ impl Connections {
 
     /// The right to the connection that would come of it, and to use its client for it.
     async fn may_create(&self, call: &Call, new: &NewConnection) -> Result<(), Status> {
-        let asked = Asked { tenant: Some(new.name.tenant.clone()), ..call.asked() };
-        let client = self.guard.use_of_client(call, &new.client, &asked).await?;
-        let Facts::Client(client) = client else {
-            // It is not there, or hidden. What comes first where both are missing is the tenant.
-            let tenant = self.admin.tenant(&new.name.tenant).await;
-            let missing = AdminError::NotFound { kind: Kind::Client, name: new.client.to_string() };
-            return Err(errors::admin(&new.name, tenant.err().unwrap_or(missing)));
+        let using = Asked { tenant: Some(new.name.tenant.clone()), ..call.asked() };
+        let asked = Asked { scopes: new.requested_scopes.clone(), ..call.asked() };
+        let client = match self.guard.use_of_client(call, &new.client, &using).await? {
+            Use::Of(client) => client,
+            Use::OfNone(unseen) => {
+                // Whoever may not connect here is told nothing of the tenant. What comes first where both are missing
+                // is the tenant.
+                drop(self.guard.creation_for(call, new.name.clone(), &Facts::Nothing, &asked)?);
+                let tenant = self.admin.tenant(&new.name.tenant).await;
+                let client = call.unseen(unseen);
+                return Err(tenant.err().map_or(client, |err| errors::admin(&new.name, err)));
+            }
         };
         let facts = Facts::Connection(Box::new(ConnectionFacts {
             record: None,
@@ -110,7 +115,6 @@ impl Connections {
             environment: Some(client.environment),
             labels: new.labels.clone(),
         }));
-        let asked = Asked { scopes: new.requested_scopes.clone(), ..call.asked() };
         drop(self.guard.creation_for(call, new.name.clone(), &facts, &asked)?);
         self.guard.asked(call).await
     }

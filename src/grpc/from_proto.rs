@@ -37,6 +37,8 @@ const LABELS_MAX: usize = 64;
 const LABEL_LENGTH_MAX: usize = 63;
 /// Longest display name, in characters.
 const DISPLAY_NAME_MAX: usize = 200;
+/// Longest client identifier, in bytes.
+const CLIENT_ID_MAX: usize = 512;
 /// Longest secret, refresh token or assertion, in bytes.
 const SECRET_MAX: usize = 16 * 1024;
 /// Page sizes: what an unset one means, and the most.
@@ -151,6 +153,20 @@ pub fn opaque(field: &str, given: String) -> Result<String, Problem> {
         1..=SECRET_MAX => Ok(given),
         _ => Err(Problem::field(field, format!("is longer than {SECRET_MAX} bytes"))),
     }
+}
+
+/// RFC 6749 appendix A.1: visible ASCII and spaces. Anything else could be no identifier at a provider, and steer the
+/// terminal of whoever looks at it.
+pub fn client_id(field: &str, given: String) -> Result<String, Problem> {
+    let well_formed = (1..=CLIENT_ID_MAX).contains(&given.len())
+        && given.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if well_formed {
+        return Ok(given);
+    }
+    let mend = format!(
+        "is required: 1 to {CLIENT_ID_MAX} visible ASCII characters and spaces, as the provider gave it"
+    );
+    Err(Problem::field(field, mend))
 }
 
 /// A private key in PEM; `None` where none was given. Whether it is one is for who uses it.

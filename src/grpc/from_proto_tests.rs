@@ -45,6 +45,17 @@ fn scopes_are_those_of_rfc_6749() {
 }
 
 #[test]
+fn client_identifiers_are_those_of_rfc_6749() {
+    for good in ["c", "https://app.example/client.json", "an id ~!", &"x".repeat(512)] {
+        assert_eq!(client_id("client.client_id", good.to_owned()).unwrap(), good);
+    }
+    for bad in ["", "a\n", "\u{1b}[2J", "a\u{7f}", "a\u{9b}31m", "ä", &"x".repeat(513)] {
+        let refused: Status = client_id("client.client_id", bad.to_owned()).unwrap_err().into();
+        assert!(refused.message().starts_with("client.client_id: "), "{bad:?}: {refused:?}");
+    }
+}
+
+#[test]
 fn labels_are_short_words() {
     let read = |key: &str, value: &str| labels("labels", [(key.to_owned(), value.to_owned())].into());
     assert!(read("team", "pay-roll.2").is_ok());

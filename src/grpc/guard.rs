@@ -1,6 +1,12 @@
 //! Who calls, and whether it may: nothing is done for a call before both are known. A caller that may not is told
 //! what it would be told if there were no such thing.
 
+mod lasting;
+mod using;
+
+pub use lasting::Lasting;
+pub use using::{Unseen, Use};
+
 use super::{
     errors,
     problem::Problem,
@@ -205,6 +211,10 @@ impl Guard {
                 .map_err(|denied| call.told(denied, call.action, (Kind::Connection, name)))
         };
         match (facts, unreadable) {
+            (Ok(Facts::Nothing), _) => {
+                drop(permit(&Facts::Nothing)?);
+                Err(call.missing((Kind::Connection, name)))
+            }
             (Ok(facts), _) => permit(&facts),
             (
                 Err(GetTokenError::Store(StoreError::Forged { .. } | StoreError::Broken { .. })),
@@ -242,40 +252,25 @@ impl Guard {
     }
 
     pub async fn client(&self, call: &Call, name: &ClientName) -> Result<Permit<ClientName>, Status> {
-        let (permit, _) = self.client_for(call, call.action, name, &call.asked()).await?;
+        let permit = |facts: &Facts| {
+            let permit = self.access.permit(&call.caller, call.action, name.clone(), facts, &call.asked());
+            call.noted(permit, call.action, name)
+                .map_err(|denied| call.told(denied, call.action, (Kind::Client, name)))
+        };
+        let permit = match self.knowing.client(name).await {
+            Ok(Facts::Nothing) => {
+                drop(permit(&Facts::Nothing)?);
+                return Err(call.missing((Kind::Client, name)));
+            }
+            Ok(facts) => permit(&facts)?,
+            Err(err) => {
+                drop(permit(&Facts::Nothing)?);
+                return Err(errors::admin(name, err.into()));
+            }
+        };
         let permit = Self::seated(call, &name.owner, permit)?;
         self.asked(call).await?;
         Ok(permit)
-    }
-
-    /// The right to use a client for something, and what is true of it.
-    pub async fn use_of_client(
-        &self,
-        call: &Call,
-        name: &ClientName,
-        asked: &Asked,
-    ) -> Result<Facts, Status> {
-        self.client_for(call, Action::UseClient, name, asked).await.map(|(_, facts)| facts)
-    }
-
-    async fn client_for(
-        &self,
-        call: &Call,
-        action: Action,
-        name: &ClientName,
-        asked: &Asked,
-    ) -> Result<(Permit<ClientName>, Facts), Status> {
-        let permit = |facts: &Facts| {
-            let permit = self.access.permit(&call.caller, action, name.clone(), facts, asked);
-            call.noted(permit, action, name).map_err(|denied| call.told(denied, action, (Kind::Client, name)))
-        };
-        match self.knowing.client(name).await {
-            Ok(facts) => Ok((permit(&facts)?, facts)),
-            Err(err) => {
-                drop(permit(&Facts::Nothing)?);
-                Err(errors::admin(name, err.into()))
-            }
-        }
     }
 
     /// What the caller of a list may see: what it may get by this action.
@@ -356,24 +351,36 @@ impl Call {
         decided
     }
 
+    /// What the caller is told of something that is not there. As early as of what is hidden: were a place to be taken or
+    /// a line to be written first, the places that are taken and the trail that is away would tell the two apart.
+    fn missing(&self, (kind, name): (Kind, &dyn Display)) -> Status {
+        self.note.missing();
+        errors::admin(name, AdminError::NotFound { kind, name: name.to_string() })
+    }
+
     /// What the caller is told of something that it may not do. Nothing here depends on whether there is such a thing.
     fn told(&self, denied: Denied, action: Action, (kind, name): (Kind, &dyn Display)) -> Status {
         match denied {
+            // In the words of `missing`.
             Denied::Hidden => errors::admin(name, AdminError::NotFound { kind, name: name.to_string() }),
             Denied::Refused => self.refused(action, name),
         }
     }
 
-    /// With what has to be given to `bursar policy explain`: the caller's own name, and what it wanted.
     fn refused(&self, action: Action, name: &dyn Display) -> Status {
-        let problem = Problem::new(ErrorReason::PermissionDenied, REFUSED).about(name);
-        problem.with("caller", Some(self.caller.id())).with("action", Some(action.word())).into()
+        refused(&self.caller, action, name)
     }
 
     /// What the page tokens of one caller's list are good for: this list, to this caller.
     pub fn list(&self, parent: &str) -> String {
         format!("{}\n{parent}\n{}", self.action.word(), self.caller.id())
     }
+}
+
+/// With what has to be given to `bursar policy explain`: the caller's own name, and what it wanted.
+fn refused(caller: &Caller, action: Action, name: &dyn Display) -> Status {
+    let problem = Problem::new(ErrorReason::PermissionDenied, REFUSED).about(name);
+    problem.with("caller", Some(caller.id())).with("action", Some(action.word())).into()
 }
 
 /// A connection whose record does not tell.

@@ -1,6 +1,11 @@
 //! `bursar.v1.KeyService`.
 
-use super::{errors, from_proto as from, guard::Guard, problem::Problem, to_proto as to};
+use super::{
+    errors, from_proto as from,
+    guard::{Guard, Lasting},
+    problem::Problem,
+    to_proto as to,
+};
 use crate::{
     access::{Chain, Permit},
     api::{self, ErrorReason, key_service_server::KeyService},
@@ -65,6 +70,7 @@ impl Keys {
 /// A chain that is watched.
 struct Watched {
     chain: Chain,
+    right: Lasting,
     custodian: Arc<Custodian>,
     heartbeat: Arc<Heartbeat>,
     stopping: CancellationToken,
@@ -93,11 +99,11 @@ impl Watched {
                 () = sleep_until(self.next_look) => {}
             }
             self.next_look = Instant::now() + WATCHED_EVERY;
-            let view = match self.custodian.view(&self.chain).await {
+            let view = match self.look().await {
                 Ok(view) => view,
-                Err(err) => {
+                Err(status) => {
                     self.end = End::Reached;
-                    return Some(Err(errors::keys(&self.chain, err)));
+                    return Some(Err(status));
                 }
             };
             if view.is_settled() {
@@ -111,6 +117,12 @@ impl Watched {
             }
         }
         None
+    }
+
+    /// For whoever may look at it now.
+    async fn look(&self) -> Result<ChainView, Status> {
+        self.right.still(self.chain.clone()).await?;
+        self.custodian.view(&self.chain).await.map_err(|err| errors::keys(&self.chain, err))
     }
 }
 
@@ -138,10 +150,11 @@ impl KeyService for Keys {
         &self,
         request: Request<api::WatchKeyChainRequest>,
     ) -> Result<Response<Self::WatchKeyChainStream>, Status> {
-        let chain = chain(&request.get_ref().name)?;
-        drop(self.permit(&request, chain.clone())?);
+        let (chain, call) = (chain(&request.get_ref().name)?, self.guard.call(&request)?);
+        drop(self.guard.permit(&call, chain.clone())?);
         let watched = Watched {
             chain,
+            right: Lasting::of(&self.guard, &call),
             custodian: self.custodian.clone(),
             heartbeat: self.heartbeat.clone(),
             stopping: self.stopping.clone(),

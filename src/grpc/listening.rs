@@ -45,6 +45,9 @@ pub struct Bounds {
     pub handshakes: usize,
     /// Connections at once at one door, handshakes among them.
     pub connections: usize,
+    /// Longest that a connection is kept after its handshake, whatever is under way on it. To be longer than any call
+    /// takes that was begun before the peer was asked to leave: a peer may ignore that.
+    pub longest: Duration,
 }
 
 /// What calls are told of the connection that they came by.
@@ -74,10 +77,9 @@ enum Io {
 #[derive(Debug)]
 enum Patience {
     /// Nothing was read yet: until when it has to be, and until when the connection may last.
-    FirstByte(Pin<Box<Sleep>>, Option<Instant>),
-    /// As long as the client's certificate.
-    Proof(Pin<Box<Sleep>>),
-    Unlimited,
+    FirstByte(Pin<Box<Sleep>>, Instant),
+    /// As long as the client's certificate, and as [`Bounds::longest`] at most.
+    Lasting(Pin<Box<Sleep>>),
 }
 
 struct Acceptor {
@@ -186,7 +188,7 @@ impl Acceptor {
             Came::Unix(stream) => {
                 let of = stream.peer_cred().ok()?;
                 let peer = Peer::Unix { uid: of.uid(), gid: of.gid() };
-                Some(Connection::new(Io::Unix(stream), peer, self.bounds.handshake, None, room))
+                Some(Connection::new(Io::Unix(stream), peer, self.bounds, None, room))
             }
             Came::Tcp(stream, from) => {
                 // Without this, an answer in two packets waits until the peer has acknowledged the first, which a
@@ -194,9 +196,9 @@ impl Acceptor {
                 stream.set_nodelay(true).ok()?;
                 let Door::Tls(_, server) = &self.door else {
                     let io = Io::Tcp(stream);
-                    return Some(Connection::new(io, Peer::Loopback, self.bounds.handshake, None, room));
+                    return Some(Connection::new(io, Peer::Loopback, self.bounds, None, room));
                 };
-                let shaken = shake(server.clone(), stream, from, self.bounds.handshake, room);
+                let shaken = shake(server.clone(), stream, from, self.bounds, room);
                 self.order.push_back(self.shaking.spawn(shaken));
                 self.make_room(from);
                 None
@@ -241,16 +243,16 @@ async fn shake(
     server: Arc<tls::Server>,
     stream: TcpStream,
     from: SocketAddr,
-    most: Duration,
+    bounds: Bounds,
     room: OwnedSemaphorePermit,
 ) -> Result<Connection, Refused> {
     let refused = |err| Refused { from, why: tls::why(&err) };
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let shaken = timeout(most, server.accept(stream)).await.map_err(late).map_err(refused)?;
+    let shaken = timeout(bounds.handshake, server.accept(stream)).await.map_err(late).map_err(refused)?;
     let (stream, client) = shaken.map_err(refused)?;
-    let until = client.as_ref().map(|client| Instant::now() + server.left(client));
+    let proven = client.as_ref().map(|client| server.left(client));
     let peer = Peer::Tls(client.map(|client| client.certificate));
-    Ok(Connection::new(Io::Tls(Box::new(stream)), peer, most, until, room))
+    Ok(Connection::new(Io::Tls(Box::new(stream)), peer, bounds, proven, room))
 }
 
 impl Complaints {
@@ -267,15 +269,11 @@ impl Complaints {
 }
 
 impl Connection {
-    fn new(
-        io: Io,
-        peer: Peer,
-        first_byte: Duration,
-        until: Option<Instant>,
-        room: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(io: Io, peer: Peer, bounds: Bounds, proven: Option<Duration>, room: OwnedSemaphorePermit) -> Self {
         let joined = Joined { peer, strikes: Arc::default() };
-        Self { io, joined, patience: Patience::FirstByte(Box::pin(sleep(first_byte)), until), _room: room }
+        let until = Instant::now() + proven.map_or(bounds.longest, |proven| proven.min(bounds.longest));
+        let patience = Patience::FirstByte(Box::pin(sleep(bounds.handshake)), until);
+        Self { io, joined, patience, _room: room }
     }
 }
 
@@ -288,19 +286,19 @@ impl Connected for Connection {
 }
 
 impl Patience {
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::FirstByte(sleep, _) | Self::Proof(sleep) => sleep.as_mut().poll(cx),
-            Self::Unlimited => Poll::Pending,
+    /// To be asked before anything is read or written: who reads nothing keeps its server writing, and would never be read
+    /// from again.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let (Self::FirstByte(sleep, _) | Self::Lasting(sleep)) = self;
+        match sleep.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
         }
     }
 
     fn first_byte_came(&mut self) {
         if let Self::FirstByte(_, until) = self {
-            *self = match until {
-                Some(until) => Self::Proof(Box::pin(sleep_until(*until))),
-                None => Self::Unlimited,
-            };
+            *self = Self::Lasting(Box::pin(sleep_until(*until)));
         }
     }
 }
@@ -321,9 +319,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.patience.poll_over(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        self.patience.poll_over(cx)?;
         let before = buf.filled().len();
         let polled = with!(&mut self.io, io => Pin::new(io).poll_read(cx, buf));
         if buf.filled().len() > before {
@@ -335,6 +331,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.patience.poll_over(cx)?;
         with!(&mut self.io, io => Pin::new(io).poll_write(cx, buf))
     }
 
@@ -343,6 +340,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.patience.poll_over(cx)?;
         with!(&mut self.io, io => Pin::new(io).poll_write_vectored(cx, bufs))
     }
 
@@ -351,6 +349,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.patience.poll_over(cx)?;
         with!(&mut self.io, io => Pin::new(io).poll_flush(cx))
     }
 

@@ -12,7 +12,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsConnector, client};
 
 const ID: &str = "spiffe://example.org/billing";
-const BOUNDS: Bounds = Bounds { handshake: Duration::from_secs(5), handshakes: 8, connections: 32 };
+const BOUNDS: Bounds = Bounds {
+    handshake: Duration::from_secs(5),
+    handshakes: 8,
+    connections: 32,
+    longest: Duration::from_hours(2),
+};
 /// For what takes milliseconds, on a machine that builds something else meanwhile.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -130,6 +135,55 @@ async fn who_says_nothing_after_the_handshake_is_let_go() {
     talking.write_all(b"HTT").await.unwrap();
     assert_eq!(connection.read(&mut begun).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     drop(client.shutdown().await);
+}
+
+/// Whether or not it reads and writes, and however long its certificate is good.
+#[tokio::test]
+async fn nobody_stays_longer_than_connections_are_kept() {
+    let bounds = Bounds { longest: Duration::from_mins(10), ..BOUNDS };
+    let (house, mut incoming) = house(bounds).await;
+    let (mut connection, mut client) = next(&mut incoming, house.call()).await;
+    stays_no_longer(bounds.longest, &mut connection, &mut client).await;
+
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let mut incoming = Box::pin(super::incoming(vec![Door::Tcp(tcp)], bounds));
+    let (mut connection, mut client) = next(&mut incoming, TcpStream::connect(address)).await;
+    stays_no_longer(bounds.longest, &mut connection, &mut client).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let unix = UnixListener::bind(&path).unwrap();
+    let mut incoming = Box::pin(super::incoming(vec![Door::Unix(unix)], bounds));
+    let (mut connection, mut client) = next(&mut incoming, UnixStream::connect(&path)).await;
+    stays_no_longer(bounds.longest, &mut connection, &mut client).await;
+}
+
+async fn stays_no_longer(
+    longest: Duration,
+    connection: &mut Connection,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
+    let mut bytes = [0; 3];
+    client.write_all(b"PRI").await.unwrap();
+    soon(connection.read_exact(&mut bytes)).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(longest - Duration::from_secs(1)).await;
+    tokio::time::resume();
+    client.write_all(b" * ").await.unwrap();
+    soon(connection.read_exact(&mut bytes)).await.unwrap();
+    connection.write_all(b"...").await.unwrap();
+    connection.flush().await.unwrap();
+    soon(client.read_exact(&mut bytes)).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    client.write_all(b"HTT").await.unwrap();
+    let late = |ended: io::Result<()>| assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    late(connection.read(&mut bytes).await.map(drop));
+    late(connection.write(b"...").await.map(drop));
+    late(connection.write_vectored(&[IoSlice::new(b"...")]).await.map(drop));
+    late(connection.flush().await);
+    tokio::time::resume();
 }
 
 #[tokio::test]

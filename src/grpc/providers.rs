@@ -4,7 +4,7 @@ use super::{
     errors,
     filter::{Fields, Filter, Type, Value},
     from_proto as from,
-    guard::Guard,
+    guard::{Guard, Use},
     problem::Problem,
     to_proto as to,
 };
@@ -40,6 +40,15 @@ fn field(p: &Profile, path: &str) -> Value {
     }
 }
 
+impl Providers {
+    fn profile(&self, name: &ProviderName) -> Result<Arc<Profile>, Problem> {
+        self.catalogue.get(name).ok_or_else(|| {
+            let text = format!("{name} does not exist: see ListProviders");
+            Problem::new(ErrorReason::ProviderNotFound, text).about(name)
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl ProviderService for Providers {
     async fn get_provider(
@@ -49,12 +58,8 @@ impl ProviderService for Providers {
         let call = self.guard.call(&request)?;
         let name: ProviderName = from::name("name", &request.into_inner().name)?;
         drop(self.guard.permit(&call, name.clone())?);
-        if let Some(profile) = self.catalogue.get(&name) {
-            Ok(Response::new(to::provider(&profile)))
-        } else {
-            let text = format!("{name} does not exist: see ListProviders");
-            Err(Problem::new(ErrorReason::ProviderNotFound, text).about(&name).into())
-        }
+        let profile = self.profile(&name)?;
+        Ok(Response::new(to::provider(&profile)))
     }
 
     async fn list_providers(
@@ -97,8 +102,12 @@ impl ProviderService for Providers {
             given => Some(from::name("client", given)?),
         };
         drop(self.guard.permit(&call, name.clone())?);
-        if let Some(client) = &client {
-            drop(self.guard.use_of_client(&call, client, &call.asked()).await?);
+        // First: that it is missing is told whatever client is named, there or not.
+        drop(self.profile(&name)?);
+        if let Some(client) = &client
+            && let Use::OfNone(unseen) = self.guard.use_of_client(&call, client, &call.asked()).await?
+        {
+            return Err(call.unseen(unseen));
         }
         let found = self.admin.check_provider(&name, client.as_ref()).await;
         let findings = found.map_err(|err| errors::admin(&name, err))?.into_iter().map(finding).collect();

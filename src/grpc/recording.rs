@@ -37,6 +37,16 @@ struct Found {
     denied: Option<(Action, Name)>,
     /// The change that is on record as asked.
     asked: Option<Uuid>,
+    reach: Reach,
+}
+
+/// What a call may have changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Something,
+    /// What it was for is not there.
+    Nothing,
 }
 
 impl Note {
@@ -46,6 +56,11 @@ impl Note {
 
     pub fn allowed(&self, target: &impl Display) {
         self.0.lock().target.get_or_insert_with(|| Name::of(target));
+    }
+
+    /// What the call was for is not there, and it ends with that.
+    pub fn missing(&self) {
+        self.0.lock().reach = Reach::Nothing;
     }
 
     /// What the call is about, as far as that is known.
@@ -84,12 +99,11 @@ impl Recording {
         note: &Note,
         answer: &HeaderMap,
     ) -> Result<(), Status> {
-        let Found { target, denied, asked } = std::mem::take(&mut *note.0.lock());
+        let Found { target, denied, asked, reach } = std::mem::take(&mut *note.0.lock());
+        // One refusal is one line.
+        let target = target.filter(|_| denied.is_none() || asked.is_some());
         if let Some((action, target)) = denied {
-            let (caller, action) = (Name::of(&caller.id()), Name::of(&action.word()));
-            let reason = Name::of(&"policy");
-            // That it could not be written is in the log; the refusal stands.
-            let _ = self.audit.record(Event::Denied { caller, action, target, reason }).await;
+            self.refusal(caller, action, target).await;
         }
         let status = Status::from_header_map(answer);
         if let Some(limit) = status.as_ref().and_then(limit) {
@@ -99,13 +113,29 @@ impl Recording {
         let (step, reason) = outcome(status);
         let call = asked.unwrap_or_else(|| self.clock.now().uuid());
         let written = self.audit.record(change(caller, action, call, target, step, reason)).await;
-        match (written, asked, step) {
-            // That it was asked is on record: its caller is told what came of it.
-            (Ok(()), _, _) | (Err(AuditDown), Some(_), _) | (Err(AuditDown), None, Step::Refused) => Ok(()),
-            (Err(AuditDown), None, Step::Asked | Step::Done | Step::Failed) => {
+        match (written, asked, step, reach) {
+            // That it was asked is on record: its caller is told what came of it. Of what is missing it is told the same
+            // as of what is hidden, and refusals stand.
+            (Ok(()), _, _, _)
+            | (Err(AuditDown), Some(_), _, _)
+            | (Err(AuditDown), None, Step::Refused, _)
+            | (Err(AuditDown), None, _, Reach::Nothing) => Ok(()),
+            (Err(AuditDown), None, Step::Asked | Step::Done | Step::Failed, Reach::Something) => {
                 Err(unavailable("the change may have been made: look at it before asking again"))
             }
         }
+    }
+
+    /// What was allowed once and is not any more, in the midst of a stream.
+    pub async fn denied(&self, caller: &Caller, action: Action, target: &impl Display) {
+        self.refusal(caller, action, Name::of(target)).await;
+    }
+
+    async fn refusal(&self, caller: &Caller, action: Action, target: Name) {
+        let (caller, action) = (Name::of(&caller.id()), Name::of(&action.word()));
+        let reason = Name::of(&"policy");
+        // That it could not be written is in the log; the refusal stands.
+        let _ = self.audit.record(Event::Denied { caller, action, target, reason }).await;
     }
 
     /// A call that was not let in, as its caller has had its share.

@@ -104,6 +104,22 @@ async fn one_refusal_is_one_line_whatever_was_asked() {
         let [Event::Denied { target, action, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!((target.as_str(), action.as_str()), ("tenants/acme", what.0.word()));
     }
+    // What was allowed of it and never begun is no second line.
+    let note = Note::default();
+    note.allowed(&"tenants/acme");
+    note.denied(Action::UseClient, &"platform/clients/app");
+    recording.ended(&caller, DELETE, &note, &answer(Some(Code::NotFound))).await.unwrap();
+    let events = std::mem::take(&mut kept.0.lock().0);
+    assert!(matches!(&events[..], [Event::Denied { .. }]), "{events:?}");
+    // What was asked is on record, and so is what came of it.
+    let note = Note::default();
+    note.allowed(&"tenants/acme");
+    recording.asked(&caller, DELETE, &note).await.unwrap();
+    note.denied(DELETE.0, &"tenants/acme");
+    recording.ended(&caller, DELETE, &note, &answer(Some(Code::PermissionDenied))).await.unwrap();
+    let refused = |step| ("tenants/acme".to_owned(), step);
+    assert_eq!(steps(&kept), [refused(Step::Asked), refused(Step::Refused)]);
+    assert_eq!(kept.0.lock().0.len(), 3);
 }
 
 #[tokio::test]
@@ -123,6 +139,11 @@ async fn without_a_trail_nothing_is_changed_and_refusals_stand() {
     let note = Note::default();
     note.allowed(&"tenants/acme");
     assert!(recording.ended(&caller, DELETE, &note, &answer(None)).await.is_err());
+    // What is missing, and may be, is answered as what is hidden is: there was nothing to change.
+    let note = Note::default();
+    note.allowed(&"tenants/acme");
+    note.missing();
+    recording.ended(&caller, DELETE, &note, &answer(None)).await.unwrap();
 }
 
 #[tokio::test]

@@ -95,6 +95,23 @@ async fn nobody_is_let_in_only_where_that_is_configured() {
     assert!(outcome(&optional, client(&ours, Some(&svid), BOTH)).await.is_err());
 }
 
+/// As when an agent gives no bundle any more: no certificate would be asked for.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_to_prove_itself_has_to_when_nobody_vouches_any_more() {
+    let ours = Authority::new();
+    let anchors = || trusting(&[("example.org", &ours)], None);
+    let required = server(&ours, anchors(), Clients::Required, &[]);
+    let emptied = required.change(|parts| parts.anchors = Anchors::default());
+    assert!(matches!(emptied, Err(SetupError::NoAnchors)), "{emptied:?}");
+    assert!(outcome(&required, client(&ours, None, BOTH)).await.is_err(), "it is not let in as nobody");
+    let svid = ours.svid(ID);
+    let known = outcome(&required, client(&ours, Some(&svid), BOTH)).await;
+    assert_eq!(known, Ok(Some(Identity::Spiffe(ID.into()))), "what was in use stays");
+    let optional = server(&ours, anchors(), Clients::Optional, &[]);
+    optional.change(|parts| parts.anchors = Anchors::default()).unwrap();
+    assert_eq!(outcome(&optional, client(&ours, None, BOTH)).await, Ok(None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_tls_1_3_with_http_2_is_spoken_and_nothing_is_resumed() {
     let ours = Authority::new();

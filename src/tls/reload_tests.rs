@@ -78,7 +78,9 @@ async fn what_cannot_be_used_leaves_the_old_in_use() {
         bundle: authority.pem(),
         ..State::default()
     };
-    let server = Arc::new(server(&authority, Anchors::default(), Clients::Required, &[]));
+    let anchors = [("example.org".parse().unwrap(), authority.roots())];
+    let anchors = Anchors { files: anchors.into(), ..Anchors::default() };
+    let server = Arc::new(server(&authority, anchors, Clients::Required, &[]));
     server.change(|parts| texts(&state).check().unwrap().put(parts)).unwrap();
     let mut news = server.news().unwrap();
     let shelf = Arc::new(Shelf(Mutex::new(state.clone())));

@@ -1,7 +1,7 @@
 //! Certificate and bundles from the SPIFFE Workload API, as its agent replaces them. The agent is believed as the
 //! files would be: it is this machine's own.
 
-use super::{News, Parts, Server, pem};
+use super::{News, Parts, Server, SetupError, pem};
 use crate::domain::spiffe::TrustDomain;
 use rustls::{
     RootCertStore,
@@ -44,6 +44,9 @@ pub enum WorkloadError {
     Bundle(pem::PemError),
     #[error("the SPIFFE agent gave a bundle of something that is no trust domain")]
     TrustDomain,
+    /// As a whole, with what the files say.
+    #[error("what the SPIFFE agent gave cannot be used: {0}")]
+    Setup(SetupError),
 }
 
 /// One state of the agent's.
@@ -92,8 +95,7 @@ impl WorkloadApi {
                 }
             }
             let used = self.given().and_then(|given| {
-                let changed = server.change(|parts| self.put(given, parts));
-                changed.map_err(|_| WorkloadError::Certificate(pem::PemError::NoKey))
+                server.change(|parts| self.put(given, parts)).map_err(WorkloadError::Setup)
             });
             match used {
                 Ok(()) => {

@@ -5,7 +5,10 @@ use crate::{
     server::Say,
 };
 use bursar::{
-    broker::admin::{AdminError, grants::NewGrant},
+    broker::{
+        admin::{AdminError, grants::NewGrant},
+        refresher::RefreshError,
+    },
     domain::{
         connection::{Connection, State},
         failure::Class,
@@ -76,4 +79,54 @@ async fn a_living_grant_is_not_replaced() {
     let err = again(&rig, "rt1").await.unwrap_err();
     assert!(matches!(err, AdminError::WrongState { state: State::Active }), "{err:?}");
     assert_eq!(rig.a.ask().await.unwrap().token, "at1");
+}
+
+fn principal(record: &Connection) -> Option<&str> {
+    record.principal.as_ref().map(|principal| principal.id.as_str())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_beside_the_tokens_says_whose_a_grant_is_from_its_first_answer_on() {
+    let rig = Rig::new().await;
+    rig.server.identifies(Some("anna"), "client-1");
+    rig.a.ask().await.unwrap();
+    assert_eq!(principal(&rig.record().await), Some("anna"));
+    // OpenID Connect Core section 12.2: a refresh names the same one, or nobody.
+    let refreshed = async || rig.a.admin.refresh_connection(&name()).await;
+    for (user, client) in [(Some("anna"), "client-1"), (None, ""), (Some("bob"), "another-client")] {
+        rig.server.identifies(user, client);
+        assert_eq!(principal(&refreshed().await.unwrap()), Some("anna"), "{user:?} {client}");
+    }
+    let before = rig.record().await;
+    rig.server.identifies(Some("bob"), "client-1");
+    let err = refreshed().await.unwrap_err();
+    let AdminError::Refresh(RefreshError::Failed(failure)) = &err else { panic!("{err:?}") };
+    assert_eq!((failure.class, failure.detail), (Class::Malformed, "answer is for another principal"));
+    let after = rig.record().await;
+    assert_eq!((after.generation, &after.token), (before.generation, &before.token));
+    assert_eq!(principal(&after), Some("anna"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_grant_is_of_the_same_principal_or_of_nobody_who_is_known() {
+    let rig = Rig::new().await;
+    rig.server.identifies(Some("anna"), "client-1");
+    rig.a.ask().await.unwrap();
+    rig.server.then([Say::Fail(Class::Suspect), Say::Fail(Class::Suspect)]);
+    for _ in 0..2 {
+        rig.a.admin.refresh_connection(&name()).await.unwrap_err();
+        sleep(secs(10)).await;
+    }
+    let before = rig.record().await;
+    assert_eq!((before.state, principal(&before)), (State::NeedsReauthorization, Some("anna")));
+
+    rig.server.identifies(Some("bob"), "client-1");
+    let err = again(&rig, "rt1").await.unwrap_err();
+    assert!(matches!(err, AdminError::GrantRefused { .. }), "{err:?}");
+    let after = rig.record().await;
+    assert_eq!(after, Connection { revision: after.revision, ..before });
+    // Bob's grant was spent by that; this one says nothing of whose it is.
+    rig.server.identifies(None, "");
+    let renewed = again(&rig, "rt2").await.unwrap();
+    assert_eq!((renewed.state, principal(&renewed)), (State::Active, None));
 }

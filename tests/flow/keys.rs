@@ -7,7 +7,12 @@ use crate::{
     way::Fault,
 };
 use bursar::{
-    access::Chain,
+    access::{
+        Access, Action, AuditClass, Caller, Chain, Identity, Rate, Transport,
+        policies::{Policies, PolicyFile},
+    },
+    api::{self, key_service_server::KeyService},
+    audit::Event,
     broker::{
         GetTokenError, Wish,
         admin::{
@@ -15,6 +20,7 @@ use bursar::{
             tenants::{Deleting, TenantPatch},
         },
         custodian::{ChainView, KeysError},
+        knowing::Knowing,
         scheduler::Scheduler,
     },
     domain::{
@@ -23,13 +29,21 @@ use bursar::{
         names::{Owner, TenantName},
         walk::LEASE,
     },
+    grpc::{
+        guard::{Call, Guard},
+        keys::Keys,
+        recording::Recording,
+    },
+    limits::Seat,
     seal::{KeyState, Root},
     store::{Change, Document, Expect, Room, StoreError, Swapped, Then, codec, record as pb},
 };
+use futures_util::{Stream, StreamExt};
 use prost::Message;
-use std::time::Duration;
-use tokio::time::sleep;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
 
 fn tenant() -> TenantName {
     "tenants/t".parse().unwrap()
@@ -531,4 +545,72 @@ async fn a_copy_of_before_opens_with_no_root_key_that_is_left() {
     let root = rig.a.admin.keys.root_now().await.unwrap();
     assert_eq!(root.rooted.root.active_version(), 2);
     let _: fn(&Root) -> u32 = Root::active_version;
+}
+
+/// A stream over a chain that is not settled, and stays so.
+async fn watching(
+    keys: &Keys,
+    caller: Caller,
+) -> impl Stream<Item = Result<api::KeyChain, Status>> + Unpin + use<> {
+    let mut request = Request::new(api::WatchKeyChainRequest { name: chain().to_string() });
+    request.extensions_mut().insert(Call {
+        caller,
+        action: Action::WatchKeyChain,
+        audit: AuditClass::Read,
+        rate: Rate::Watch,
+        on_behalf_of: String::new(),
+        note: Arc::default(),
+        seat: Seat::default(),
+    });
+    let mut news = keys.watch_key_chain(request).await.unwrap().into_inner();
+    news.next().await.unwrap().unwrap();
+    news
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_a_chain_may_do_so_for_as_long_as_a_new_call_might() {
+    let rig = Rig::new().await;
+    rig.a.custodian.rotate(&chain(), "").await.unwrap();
+    let access = Arc::new(Access::default());
+    let keys = Keys {
+        guard: Arc::new(Guard {
+            access: access.clone(),
+            knowing: Knowing::new(rig.a.broker.clone()),
+            recording: Recording { audit: rig.a.trail.clone(), clock: rig.clock.clone() },
+        }),
+        custodian: rig.a.custodian.clone(),
+        heartbeat: rig.a.heartbeat(),
+        stopping: CancellationToken::new(),
+    };
+    let caller = || Caller::new(Identity::Local, Transport::Loopback, BTreeSet::new());
+    let lines = || std::mem::take(&mut *rig.a.trail.0.lock());
+    let mut steady = watching(&keys, caller()).await;
+    let mut passing = watching(&keys, caller().until(Instant::now() + secs(60))).await;
+    lines();
+
+    let begun = Instant::now();
+    let ended = timeout(secs(3600), passing.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended:?}");
+    assert!((secs(60)..=secs(61)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!(passing.next().await.is_none());
+    let told = lines();
+    let [Event::Unauthenticated { reason, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(reason.as_str(), "token_time");
+
+    // It has no end of its own, and goes on until it is not allowed any more.
+    assert!(timeout(secs(3600), steady.next()).await.is_err());
+    let other = PolicyFile {
+        name: "a.cedar".into(),
+        text: "permit (principal, action == Action::\"GetToken\", resource);".into(),
+    };
+    access.put(&Arc::new(Policies::load(&[other]).unwrap().0));
+    let ended = timeout(secs(2), steady.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::PermissionDenied, "{ended:?}");
+    assert!(steady.next().await.is_none());
+    let told = lines();
+    let [Event::Denied { caller, action, target, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        (caller.as_str(), action.as_str(), target.as_str()),
+        ("local", "WatchKeyChain", chain().to_string().as_str())
+    );
 }

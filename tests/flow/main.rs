@@ -24,5 +24,6 @@ mod served;
 mod server;
 mod sharing;
 mod store_faults;
+mod strangers;
 mod suspicion;
 mod way;

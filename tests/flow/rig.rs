@@ -11,7 +11,7 @@ use bursar::{
         Broker, GetTokenError, Wish,
         admin::{
             Admin, AdminError, clients::NewClient, connections::NewConnection, consent::ConsentRules,
-            grants::NewGrant, tenants::TenantPatch,
+            grants::NewGrant, strangers::Strangers, tenants::TenantPatch,
         },
         bells::Bells,
         custodian::{Custodian, Rules},
@@ -319,6 +319,7 @@ impl Replica {
         let custodian = Custodian::new(ledger.clone(), keys.clone(), trail.clone(), name.to_owned(), rules);
         let custodian = Arc::new(custodian);
         let admin = Arc::new(Admin {
+            strangers: Strangers::default(),
             custodian: custodian.clone(),
             ledger: ledger.clone(),
             keys: keys.clone(),

@@ -7,9 +7,9 @@ mod calling;
 mod world;
 
 use calling::Answer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
-use world::{Cell, Principal, Role, Set, Spot, World};
+use world::{Cell, Principal, Role, Set, Short, Spot, World};
 
 /// Principals of every kind and role, but those of nobody.
 fn principals() -> Vec<Principal> {
@@ -192,6 +192,83 @@ async fn a_client_of_somebody_else_looks_like_none() {
     assert_eq!(world.everything().await, before);
 }
 
+/// Clients of every owner for connections of every tenant, and for providers: what is not to be seen is as good as not
+/// there, and nothing is said of a tenant to whoever may not connect there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_helps_to_find_out_what_is_there() {
+    for set in [Set::Ordinary, Set::Hostile] {
+        let world = World::new(set, Role::ALL.map(|role| Principal::new("spiffe", role)).to_vec()).await;
+        let before = world.everything().await;
+        for principal in &world.principals {
+            for owner in ["tenants/aaa", "tenants/bbb", "tenants/zzz", "platform"] {
+                let mut elsewhere = BTreeSet::new();
+                for parent in ["tenants/aaa", "tenants/bbb", "tenants/zzz"] {
+                    let told = connected(&world, principal, owner, parent).await;
+                    if owner == "platform" && !world.connects(principal, parent) {
+                        elsewhere.extend(told);
+                    }
+                }
+                assert!(elsewhere.len() <= 1, "{set:?} {principal:?}: {elsewhere:?}");
+                for provider in ["providers/under-test", "providers/other-test"] {
+                    checked(&world, principal, owner, provider).await;
+                }
+            }
+        }
+        assert_eq!(world.everything().await, before);
+    }
+}
+
+/// What a caller sees, in an order of its own.
+type Told = (i32, String, Vec<u8>, Vec<u8>);
+
+fn told(answer: &Answer, names: &[&str]) -> Told {
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    let (code, message, details, body) = answer.without_names(&names);
+    (code.into(), message, details, body)
+}
+
+/// Of a name that is taken, so that nothing comes of it where it may be.
+async fn connected(world: &World, principal: &Principal, owner: &str, parent: &str) -> BTreeSet<Told> {
+    let mut all = BTreeSet::new();
+    for client in Spot::clients_of(owner) {
+        let request = serde_json::json!({"parent": parent, "connection_id": "live",
+            "connection": {"client": client.name}, "grant": {"refresh_token": {"refresh_token": "rt0"}}});
+        let answer = world.ask(principal, "CreateConnection", &request).await;
+        let context = format!("{principal:?} {parent} {}: {answer:?}", client.name);
+        let one = told(&answer, &[&format!("{parent}/connections/live"), &client.name, parent]);
+        if !world.connects(principal, parent) {
+            assert_eq!(answer.code, Code::PermissionDenied, "{context}");
+        }
+        if answer.code == Code::PermissionDenied {
+            let [event] = &answer.events[..] else { panic!("not one event: {context}") };
+            assert_eq!(event["event"], "denied", "{context}");
+            assert_eq!(event["action"], answer.info["action"].as_str(), "{context}");
+        }
+        if !(world.connects(principal, parent) && world.sees(principal, &client)) {
+            assert!(matches!(answer.code, Code::PermissionDenied | Code::NotFound), "{context}");
+            assert_eq!(answer.events.len(), 1, "{context}");
+            all.insert(one);
+        }
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell clients of {owner} apart, for {parent}: {all:?}");
+    all
+}
+
+async fn checked(world: &World, principal: &Principal, owner: &str, provider: &str) {
+    let mut all = BTreeSet::new();
+    for client in Spot::clients_of(owner) {
+        if world.sees(principal, &client) && provider == "providers/under-test" {
+            continue;
+        }
+        let request = serde_json::json!({"name": provider, "client": client.name});
+        let answer = world.ask(principal, "CheckProvider", &request).await;
+        let context = format!("{principal:?} {provider} {}: {answer:?}", client.name);
+        assert!(matches!(answer.code, Code::PermissionDenied | Code::NotFound), "{context}");
+        all.insert(told(&answer, &[provider, &client.name]));
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell clients of {owner} apart, at {provider}: {all:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn to_delete_what_may_be_missing_does_not_tell_what_is_hidden() {
     let roles = [Role::ServiceA, Role::Sandbox].map(|role| Principal::new("spiffe", role));
@@ -230,4 +307,51 @@ async fn labels_are_put_on_what_was_judged_and_on_nothing_else() {
     // Now by what there is.
     let answer = world.ask(admin, "UpdateConnection", &update).await;
     assert_eq!(answer.code, Code::Ok, "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hidden_looks_absent_also_where_something_is_short() {
+    let roles = [Role::ServiceA, Role::Sandbox].map(|role| Principal::new("spiffe", role));
+    for (short, met) in [(Short::Places, "TENANT_BUSY"), (Short::Trail, "AUDIT_UNAVAILABLE")] {
+        let world = World::short_of(short, Set::Hostile, roles.to_vec()).await;
+        for (principal, [seen, hidden]) in world.principals.iter().zip([["live", "test"], ["test", "live"]]) {
+            let mut bound = false;
+            for cell in world.cells().filter(|cell| cell.spot.is_in("tenants/aaa", seen)) {
+                if !is_new(cell.method) {
+                    bound |=
+                        world.call(principal, &cell).await.info.get("reason").is_some_and(|one| one == met);
+                }
+            }
+            assert!(bound, "{short:?} is nothing that a call meets");
+            for cell in world.cells().filter(|cell| cell.spot.is_in("tenants/aaa", hidden)) {
+                alike(&world, principal, &cell).await;
+            }
+        }
+    }
+}
+
+/// Of what is hidden and of what is not there, the same; or with a client that is hidden, and one that is not there.
+async fn alike(world: &World, principal: &Principal, cell: &Cell) {
+    let mut all = BTreeSet::new();
+    for id in [cell.spot.id(), "gone"] {
+        let name = cell.spot.name.replace(cell.spot.id(), id);
+        let mut request = match cell.method {
+            "CreateClient" => continue,
+            "CreateConnection" => serde_json::json!({
+                "parent": "tenants/aaa", "connection_id": "gone",
+                "connection": {"client": name.replace("connections", "clients")},
+                "grant": {"refresh_token": {"refresh_token": "rt0"}},
+            }),
+            _ => Cell { method: cell.method, spot: cell.spot.called(&name) }.request(),
+        };
+        if cell.method.starts_with("Delete") {
+            request["allow_missing"] = true.into();
+        }
+        let answer = world.ask(principal, cell.method, &request).await;
+        // What is made takes its place whatever its client is.
+        let told_early = matches!(answer.code, Code::NotFound | Code::Ok) || is_new(cell.method);
+        assert!(told_early, "{principal:?} {cell:?}: {answer:?}");
+        all.insert(told(&answer, &[&name, &name.replace("connections", "clients")]));
+    }
+    assert!(all.len() <= 1, "{principal:?} can tell {cell:?} from what is not there: {all:?}");
 }

@@ -51,7 +51,12 @@ const LIMITS: Limits = Limits {
     message_bytes: 4096,
     request_timeout: Duration::from_secs(20),
     connection_age: Duration::from_secs(600),
-    listening: Bounds { handshake: Duration::from_secs(5), handshakes: 16, connections: 64 },
+    listening: Bounds {
+        handshake: Duration::from_secs(5),
+        handshakes: 16,
+        connections: 64,
+        longest: Duration::from_secs(620),
+    },
 };
 
 struct Site {
@@ -283,6 +288,20 @@ async fn a_connection_is_ended_gently_when_it_is_old() {
             seen.insert(port);
         }
     }
+    site.end().await;
+}
+
+/// It was asked to leave, and has a stream open that nobody ends.
+#[tokio::test]
+async fn whoever_stays_after_that_is_put_out() {
+    let listening = Bounds { longest: Duration::from_millis(600), ..LIMITS.listening };
+    let limits = Limits { connection_age: Duration::from_millis(300), listening, ..LIMITS };
+    let site = Site::new(limits).await;
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watching = HealthClient::new(site.channel()).watch(request).await.unwrap().into_inner();
+    watching.message().await.unwrap().expect("the state of now");
+    let ended = timeout(Duration::from_secs(20), watching.message()).await;
+    assert!(matches!(ended, Ok(Err(_) | Ok(None))), "{ended:?}");
     site.end().await;
 }
 

@@ -17,8 +17,8 @@ use bursar::{
         token::{AccessToken, ClientSecret, RefreshToken, Secret},
     },
     provider::{
-        Answer, Binding, Check, Endpoint, Exchange, Grant, Issued, Managed, ManagingSecrets, Proof, Provider,
-        Question, Revocation, Revoked, SecretStep,
+        Answer, Binding, Check, Endpoint, Exchange, Grant, Identity, Issued, Managed, ManagingSecrets, Proof,
+        Provider, Question, Revocation, Revoked, SecretStep,
         authorization::{DeviceCode, Prelude, Preparation, Prepared},
     },
     store::claim::Claim,
@@ -101,6 +101,7 @@ struct State {
     spent_twice: u32,
     side_by_side: u32,
     principal: Option<Principal>,
+    identity: Option<Identity>,
     managed: Vec<ManagedSecret>,
     managing: usize,
     breaks: Option<(usize, Break)>,
@@ -201,6 +202,7 @@ impl Server {
             managing: 0,
             breaks: None,
             principal: None,
+            identity: None,
         };
         Self { clock, state: Mutex::new(state) }
     }
@@ -251,6 +253,16 @@ impl Server {
     /// Of each try: the scopes that it asked for, and beyond which its answer is not believed.
     pub(crate) fn scopes(&self) -> Vec<[Vec<String>; 2]> {
         self.state.lock().scopes.clone()
+    }
+
+    /// Whom the `id_token` beside tokens names from now on, and for which client; `None`: there is none.
+    pub(crate) fn identifies(&self, user: Option<&str>, client: &str) {
+        self.state.lock().identity = user.map(|user| Identity {
+            issuer: Some("https://idp.example".to_owned()),
+            subject: Some(user.to_owned()),
+            audience: vec![client.to_owned()],
+            nonce: None,
+        });
     }
 
     pub(crate) fn tries(&self) -> usize {
@@ -379,6 +391,10 @@ impl Provider for Server {
             expires_at: now.plus(self.state.lock().lifetime),
             binding: if exchange.dpop.is_some() { Binding::Bound } else { Binding::Bearer },
         };
+        let (principal, identity) = {
+            let state = self.state.lock();
+            (state.principal.clone(), state.identity.clone())
+        };
         Ok(Answer {
             refresh_token: match refresh_tokens {
                 RefreshTokens::Given => Some(RefreshToken(Secret::new(format!("rt{n}")))),
@@ -388,8 +404,8 @@ impl Provider for Server {
             access: if say == Say::Malformed { Err(failure(Class::Malformed)) } else { Ok(issued) },
             scopes: self.state.lock().grants.clone(),
             api_base_url: None,
-            principal: self.state.lock().principal.clone(),
-            identity: None,
+            principal,
+            identity,
             correlation_id: None,
         })
     }

@@ -217,18 +217,13 @@ fn accepted(
     nonce: Option<&str>,
 ) -> Result<(), Failure> {
     let correlation_id = answer.correlation_id.clone();
-    match (prepared.profile.dialect, &answer.identity) {
-        (Dialect::Rfc6749, Some(identity)) => {
-            let issuer = prepared.profile.issuer.as_ref().map(Issuer::as_str);
-            if !is_for(identity, issuer, &prepared.identity.client_id, nonce) {
-                let detail = "identity beside the tokens is of another issuer, client or request";
-                return Err(Failure { class: Class::Malformed, correlation_id, ..Failure::of_ours(detail) });
-            }
-            let subject = identity.subject.clone();
-            answer.principal = subject.map(|id| Principal { kind: PrincipalKind::User, id });
-        }
-        (Dialect::Rfc6749, None) | (Dialect::SapConcur, _) => {}
+    if let (Dialect::Rfc6749, Some(identity)) = (prepared.profile.dialect, &answer.identity)
+        && !is_ours(identity, prepared, nonce)
+    {
+        let detail = "identity beside the tokens is of another issuer, client or request";
+        return Err(Failure { class: Class::Malformed, correlation_id, ..Failure::of_ours(detail) });
     }
+    tell_principal(answer, prepared);
     let any = authorization.is_some_and(|ours| ours.principals == Principals::Any);
     match (&connection.principal, &answer.principal) {
         (Some(ours), Some(theirs)) if !any && !ours.is(theirs) => {
@@ -241,6 +236,23 @@ fn accepted(
         Ok(_) => Ok(()),
         Err(failure) => Err(failure.clone()),
     }
+}
+
+/// Whose a grant is, by the identity beside its tokens, where nothing else of the answer says so: also beside those of a
+/// refresh (OpenID Connect Core §12.2). One that is of another issuer or client says nothing of this grant.
+pub(super) fn tell_principal(answer: &mut Answer, prepared: &Prepared) {
+    match (prepared.profile.dialect, &answer.identity) {
+        (Dialect::Rfc6749, Some(identity)) if is_ours(identity, prepared, None) => {
+            let subject = identity.subject.clone();
+            answer.principal = subject.map(|id| Principal { kind: PrincipalKind::User, id });
+        }
+        (Dialect::Rfc6749 | Dialect::SapConcur, _) => {}
+    }
+}
+
+fn is_ours(identity: &Identity, prepared: &Prepared, nonce: Option<&str>) -> bool {
+    let issuer = prepared.profile.issuer.as_ref().map(Issuer::as_str);
+    is_for(identity, issuer, &prepared.identity.client_id, nonce)
 }
 
 /// OpenID Connect Core §3.1.3.7 (2, 3, 11). Its signature is not looked at: it came over TLS from the token endpoint

@@ -3,7 +3,7 @@
 
 use super::{
     COMMIT_PAUSE, Outcome, Parts, RefreshError,
-    consenting::{OneTime, asked_anew, device_grant},
+    consenting::{OneTime, asked_anew, device_grant, tell_principal},
     renewing::{is_sealed_by, renewal, resealed},
 };
 use crate::{
@@ -189,7 +189,8 @@ impl Parts {
     }
 
     /// Seals the answer and makes it the present. Holds it in memory until the store takes it.
-    async fn settle(&self, claim: &Claim, prepared: &Prepared, spent: &Grant, answer: Answer) -> Outcome {
+    async fn settle(&self, claim: &Claim, prepared: &Prepared, spent: &Grant, mut answer: Answer) -> Outcome {
+        tell_principal(&mut answer, prepared);
         if let Some(failure) = of_another(claim.connection(), &answer, &prepared.profile) {
             return Err(RefreshError::Failed(self.give_up(claim, prepared, failure).await?));
         }

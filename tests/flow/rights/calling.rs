@@ -38,9 +38,13 @@ impl Answer {
     /// All that the caller sees, with the object's own names taken out. Names of two objects have the same length, so
     /// that what is encoded keeps its shape.
     pub(crate) fn without(&self, spot: &Spot) -> (Code, String, Vec<u8>, Vec<u8>) {
+        self.without_names(&spot.names())
+    }
+
+    pub(crate) fn without_names(&self, names: &[String]) -> (Code, String, Vec<u8>, Vec<u8>) {
         let bare = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
-            for (number, name) in spot.names().iter().enumerate() {
+            for (number, name) in names.iter().enumerate() {
                 let name = name.as_bytes();
                 while let Some(at) = bytes.windows(name.len()).position(|part| part == name) {
                     bytes[at..at + name.len()].fill(b'0' + u8::try_from(number).unwrap());

@@ -19,6 +19,7 @@ use bursar::{
             connections::{ConnectionPatch, NewConnection},
             consent::ConsentRules,
             grants::NewGrant,
+            strangers::Strangers,
             tenants::TenantPatch,
         },
         outage::Outage,
@@ -69,6 +70,16 @@ pub(crate) enum Set {
     Hostile,
     /// The same, with the one door open that policies can open.
     HostileAcross,
+}
+
+/// What is short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    Nothing,
+    /// Places of tenants to wait in.
+    Places,
+    /// The trail cannot be written.
+    Trail,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,23 +148,31 @@ impl Role {
 
     /// What the whole product is compared with. Looks at no policy.
     fn may(self, set: Set, cell: &Cell) -> bool {
-        let using = ["GetToken", "WatchToken", "ReportRejectedToken", "GetConnection"].contains(&cell.method);
+        self.may_there(set, cell.method, cell.spot.tenant())
+            && cell.environment().is_none_or(|one| self.reaches(set, one))
+    }
+
+    /// Whatever the environment.
+    fn may_there(self, set: Set, method: &str, tenant: Option<&str>) -> bool {
+        let using = ["GetToken", "WatchToken", "ReportRejectedToken", "GetConnection"].contains(&method);
         let given = match (set, self) {
             (Set::Hostile | Set::HostileAcross, _) | (Set::Ordinary, Self::Admin | Self::TenantAdmin) => true,
             (Set::Ordinary, Self::ServiceA | Self::ServiceB | Self::Sandbox) => using,
             (Set::Ordinary, Self::Nobody) => false,
         };
-        let looks = ["Get", "List", "Watch", "Check"].iter().any(|word| cell.method.starts_with(word));
-        let at_home = match (self.tenants(), cell.spot.tenant()) {
+        let looks = ["Get", "List", "Watch", "Check"].iter().any(|word| method.starts_with(word));
+        let at_home = match (self.tenants(), tenant) {
             (None, _) => true,
             (Some(own), Some(tenant)) => own == tenant,
             // Of the platform it sees what there is, and changes nothing.
             (Some(_), None) => looks,
         };
+        given && at_home
+    }
+
+    fn reaches(self, set: Set, environment: &str) -> bool {
         let everywhere = set == Set::HostileAcross || (set == Set::Ordinary && self == Self::Admin);
-        let environment = cell.environment();
-        let fits = everywhere || environment.is_none_or(|one| self.environments().contains(&one));
-        given && at_home && fits
+        everywhere || self.environments().contains(&environment)
     }
 }
 
@@ -236,6 +255,15 @@ impl Spot {
         Self::all().into_iter().filter(|other| !other.exists && candidate(other) && other != self).collect()
     }
 
+    pub(crate) fn is_in(&self, tenant: &str, id: &str) -> bool {
+        self.tenant() == Some(tenant) && self.id() == id
+    }
+
+    /// One of its kind with another name.
+    pub(crate) fn called(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// Whether both are of one tenant, or of none.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         self.tenant() == other.tenant()
@@ -260,8 +288,18 @@ impl Spot {
         self.tenant().unwrap_or("platform")
     }
 
-    fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.name.rsplit('/').next().unwrap()
+    }
+
+    fn environment(&self) -> &'static str {
+        if self.id() == "test" { "sandbox" } else { "production" }
+    }
+
+    /// All clients, there or not, of this owner.
+    pub(crate) fn clients_of(owner: &str) -> Vec<Self> {
+        let of = |spot: &Self| spot.kind == "Client" && spot.parent() == owner;
+        Self::all().into_iter().filter(of).collect()
     }
 
     /// Of a connection: the one that it is of, or would be.
@@ -288,18 +326,18 @@ impl Spot {
 impl Cell {
     /// Of what is there, or of what would be made.
     fn environment(&self) -> Option<&'static str> {
-        let word = if self.spot.id() == "test" { "sandbox" } else { "production" };
         let counts = match self.method {
             "CreateClient" => true,
+            // Of its client, which is there in these.
             "CreateConnection" => self.spot.tenant() != Some("tenants/zzz"),
             _ => self.spot.exists && ["Client", "Connection"].contains(&self.spot.kind),
         };
-        counts.then_some(word)
+        counts.then_some(self.spot.environment())
     }
 
     /// A request that is sound, and that nothing comes of where something is there already: what changes brings an
     /// etag of long ago.
-    fn request(&self) -> Value {
+    pub(crate) fn request(&self) -> Value {
         let (name, old) = (&self.spot.name, "\"0\"");
         let parent = if name == "platform" && self.method != "ListClients" { "tenants/-" } else { name };
         let environment =
@@ -351,8 +389,7 @@ impl Cell {
 }
 
 /// Keeps what is on record, by who called; of nobody under the empty name.
-#[derive(Default)]
-struct Page(Mutex<BTreeMap<String, Vec<Value>>>);
+struct Page(Mutex<BTreeMap<String, Vec<Value>>>, Short);
 
 #[async_trait]
 impl Audit for Page {
@@ -368,6 +405,9 @@ impl Audit for Page {
     }
 
     async fn record(&self, event: Event) -> Result<(), AuditDown> {
+        if self.1 == Short::Trail {
+            return Err(AuditDown);
+        }
         let line = serde_json::to_value(&event).unwrap();
         let caller = line["caller"].as_str().unwrap_or_default().to_owned();
         self.0.lock().entry(caller).or_default().push(line);
@@ -411,15 +451,20 @@ impl Drop for World {
 
 impl World {
     pub(crate) async fn new(set: Set, principals: Vec<Principal>) -> Self {
+        Self::short_of(Short::Nothing, set, principals).await
+    }
+
+    pub(crate) async fn short_of(short: Short, set: Set, principals: Vec<Principal>) -> Self {
         let rig = Rig::empty("").await;
         furnish(&rig.a.admin).await;
-        let (page, stop, tasks) = (Arc::new(Page::default()), CancellationToken::new(), TaskTracker::new());
+        let page = Arc::new(Page(Mutex::default(), short));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let known = principals.iter().map(|one| (one.caller.id().to_owned(), one.caller.clone())).collect();
         let services = services(&rig, page.clone(), access(set, &principals), ByWord(known));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving =
-            grpc::serve(vec![Door::Tcp(listener)], services, limits(), stop.clone().cancelled_owned());
+            grpc::serve(vec![Door::Tcp(listener)], services, limits(short), stop.clone().cancelled_owned());
         tasks.spawn(async move { serving.await.unwrap() });
         let channel = calling::connect(address).await;
         Self { rig, set, principals, page, channel, cells: cells(), stop, _tasks: tasks }
@@ -435,6 +480,16 @@ impl World {
 
     pub(crate) fn may(&self, principal: &Principal, cell: &Cell) -> bool {
         principal.role.may(self.set, cell)
+    }
+
+    /// Whether it may know that this client is there; where it may not, none of its answers tells.
+    pub(crate) fn sees(&self, principal: &Principal, client: &Spot) -> bool {
+        client.exists && principal.role.reaches(self.set, client.environment())
+    }
+
+    /// Whether it may make connections of the tenant, with some client.
+    pub(crate) fn connects(&self, principal: &Principal, tenant: &str) -> bool {
+        principal.role.may_there(self.set, "CreateConnection", Some(tenant))
     }
 
     pub(crate) async fn call(&self, principal: &Principal, cell: &Cell) -> Answer {
@@ -574,6 +629,7 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
             clock: admin.clock.clone(),
             consent: ConsentRules::default(),
             custodian: admin.custodian.clone(),
+            strangers: Strangers::default(),
         }),
         custodian: admin.custodian.clone(),
         heartbeat: rig.a.heartbeat(),
@@ -587,14 +643,14 @@ fn services(rig: &Rig, page: Arc<Page>, access: Access, authenticate: ByWord) ->
     }
 }
 
-fn limits() -> Limits {
+fn limits(short: Short) -> Limits {
     Limits {
         rules: Rules {
             calls: 1000,
             calls_per_caller: 1000,
             waiting: 1000,
             waiting_per_caller: 1000,
-            waiting_per_tenant: 1000,
+            waiting_per_tenant: if short == Short::Places { 0 } else { 1000 },
             streams_per_caller: 1000,
             strangers: 0,
             rates: Rates { serve: 0, read: 0, write: 0, exchange: 0 },
@@ -604,6 +660,11 @@ fn limits() -> Limits {
         message_bytes: 64 * 1024,
         request_timeout: Duration::from_secs(20),
         connection_age: Duration::from_secs(3600),
-        listening: Bounds { handshake: Duration::from_secs(5), handshakes: 16, connections: 16 },
+        listening: Bounds {
+            handshake: Duration::from_secs(5),
+            handshakes: 16,
+            connections: 16,
+            longest: Duration::from_secs(3600),
+        },
     }
 }

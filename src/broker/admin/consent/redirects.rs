@@ -3,7 +3,7 @@
 
 use super::{Admin, AdminError, Asked, STATE, words::Token};
 use crate::{
-    broker::{kept::Kept, refresher::OneTime, refresher::RefreshError},
+    broker::{admin::strangers::ToStrangers, kept::Kept, refresher::OneTime, refresher::RefreshError},
     domain::{
         authorization::{
             Brought, Fault, Opening, Over, Redeemed, Redirect, Refused, Stage, Taker, Way, open, redeem,
@@ -304,11 +304,10 @@ impl Admin {
     async fn consenting(&self, name: &ConnectionName) -> Result<Loaded<Connection>, Turn> {
         match self.connection(name).await {
             Ok(loaded) => Ok(loaded),
-            Err(AdminError::NotFound { .. }) => Err(Turn::nameless(Outcome::Unknown)),
-            Err(err) => {
-                tracing::warn!(connection = %name, cause = %err, "a consent cannot be looked up");
-                Err(unavailable())
-            }
+            Err(err) => Err(match self.strangers.judge(name, &err) {
+                ToStrangers::Missing => Turn::nameless(Outcome::Unknown),
+                ToStrangers::Away => unavailable(),
+            }),
         }
     }
 
