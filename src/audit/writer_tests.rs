@@ -106,8 +106,10 @@ async fn a_disk_that_is_stuck_holds_calls_for_half_a_second_and_the_chain_goes_o
     rig.disk.is(Fault::Sound);
     rig.back(3).await;
     let folder = rig.ended().await;
-    // Those that had given up are on record too: more than happened, never less.
-    assert_eq!(releases(folder.path()), [0, 1, 2, 3]);
+    // Those that had given up are on record too: more than happened, never less. So may be a try of the last one.
+    let mut found = releases(folder.path());
+    found.dedup();
+    assert_eq!(found, [0, 1, 2, 3]);
     assert_eq!(verified(folder.path()).findings, []);
 }
 
