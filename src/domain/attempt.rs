@@ -170,8 +170,7 @@ pub fn claim(
     };
     // A server that can be asked about the token is asked first: it is sent again only if that does no harm.
     if let (Some(after), Ask::Scheduler | Ask::Caller) = (waits.filter(|_| !profile.introspects()), ask) {
-        next.attempt = None;
-        next.due = Some(now.store.plus(after));
+        (next.attempt, next.due) = (None, Some(now.store.plus(after)));
         next.failures = next.failures.saturating_add(1);
         return Claiming::PutOff(Box::new(next));
     }
