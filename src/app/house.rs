@@ -78,8 +78,8 @@ pub struct House {
 }
 
 impl House {
-    /// Until the store answers and the root key is unlocked, whoever comes to the doors is told why nothing is served. `None`: it was told
-    /// to stop before.
+    /// Until the store answers and the root key is unlocked, whoever comes to the doors is told why nothing is served.
+    /// `None`: it was told to stop before.
     pub(super) async fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
@@ -126,8 +126,7 @@ impl House {
     ) -> anyhow::Result<Self> {
         let ledger = Arc::new(Ledger::new(documents, keys.clone(), clock.clone()));
         let recorder = trail::open(config, &ledger, &keys, clock.clone(), monitoring.shelf()).await?;
-        let audit = monitoring.audit(recorder.clone());
-        let background = CancellationToken::new();
+        let (audit, background) = (monitoring.audit(recorder.clone()), CancellationToken::new());
         let callers = Callers::of(config, clock.clone(), audit.clone(), &background).await?;
         let (warm, bells) = (Arc::new(WarmCopies::default()), Arc::new(Bells::default()));
         let refresher = Refresher::new(Parts {

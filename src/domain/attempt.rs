@@ -10,7 +10,7 @@ use super::{
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
     pauses::{pause, put_off, put_off_late},
-    profile::{GrantKind, Profile, Reuse, Rotation},
+    profile::{Profile, Reuse, Rotation},
     token::{PreviousRefreshToken, RefreshToken, Sealed},
 };
 use crate::clock::Timestamp;
@@ -326,21 +326,6 @@ impl Connection {
                 code: code.map(ToOwned::to_owned),
                 correlation_id: None,
             });
-        }
-    }
-
-    /// A server may leave out what it granted if that is what was asked for (RFC 6749 §5.1). With a refresh token that was
-    /// brought nothing is asked for: what it has stays unknown until the server says it.
-    fn granted(&mut self, scopes: Option<&[String]>) {
-        let asked = match self.grant {
-            GrantKind::RefreshToken => false,
-            _ if self.mints() => !self.requested_scopes.is_empty(),
-            _ => self.scopes.is_empty(),
-        };
-        match scopes {
-            Some(scopes) => self.scopes = scopes.to_vec(),
-            None if asked => self.scopes.clone_from(&self.requested_scopes),
-            None => {}
         }
     }
 

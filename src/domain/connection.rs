@@ -226,6 +226,21 @@ impl Connection {
         }
     }
 
+    /// A server may leave out what it granted if that is what was asked for (RFC 6749 §5.1). With a refresh token that was
+    /// brought nothing is asked for: what it has stays unknown until the server says it.
+    pub(super) fn granted(&mut self, scopes: Option<&[String]>) {
+        let asked = match self.grant {
+            GrantKind::RefreshToken => false,
+            _ if self.mints() => !self.requested_scopes.is_empty(),
+            _ => self.scopes.is_empty(),
+        };
+        match scopes {
+            Some(scopes) => self.scopes = scopes.to_vec(),
+            None if asked => self.scopes.clone_from(&self.requested_scopes),
+            None => {}
+        }
+    }
+
     /// When there is something to do about this token: renew it, or write down that it was the last one.
     pub fn due_with(&self, token: &Token) -> Timestamp {
         if self.lasts() { token.soft_at } else { token.expires_at }

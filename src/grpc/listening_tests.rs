@@ -168,7 +168,7 @@ async fn stays_no_longer(
     client.write_all(b"PRI").await.unwrap();
     soon(connection.read_exact(&mut bytes)).await.unwrap();
     tokio::time::pause();
-    tokio::time::advance(longest - Duration::from_secs(1)).await;
+    tokio::time::advance(longest.saturating_sub(Duration::from_secs(1))).await;
     tokio::time::resume();
     client.write_all(b" * ").await.unwrap();
     soon(connection.read_exact(&mut bytes)).await.unwrap();

@@ -122,9 +122,9 @@ async fn a_crowd_of_refused_grants_holds_the_client_and_few_of_them_end() {
     rig.server.always(Say::Code("invalid_grant", Class::Suspect));
     rig.a.schedule();
     sleep(secs(10)).await;
-    let held = hold().await.unwrap();
+    let found = hold().await.unwrap();
     assert_eq!(
-        (held.reason, held.code.as_deref(), held.failures),
+        (found.reason, found.code.as_deref(), found.failures),
         (Some(HoldReason::ManyGrantsRefused), Some("invalid_grant"), 1)
     );
     let tries = rig.server.tries();

@@ -1,12 +1,18 @@
 //! What callers and servers see over hours and days: outages, pauses, schedules.
 
 use crate::{
-    rig::{HOUR, Rig, START, TICK, numbered, secs, served},
+    rig::{HOUR, Rig, START, TICK, new_client, numbered, secs, served},
     server::{DELAY, Say},
 };
 use bursar::{
     broker::{GetTokenError, refresher::RefreshError},
-    domain::{connection::Connection, failure::Class, lifecycle::Degraded},
+    domain::{
+        connection::Connection,
+        failure::Class,
+        lifecycle::Degraded,
+        names::ClientName,
+        token::{ClientSecret, Secret},
+    },
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -95,11 +101,15 @@ async fn a_provider_that_hangs_hides_nothing_that_is_due_at_others() {
     for n in hanging.clone() {
         rig.seed(n).await;
     }
+    let client: ClientName = "tenants/t/clients/elsewhere".parse().unwrap();
+    let secret = ClientSecret(Secret::new("secret-1"));
+    rig.a.admin.create_client(new_client(client.clone(), "providers/google", secret)).await.unwrap();
     // Later than all of these: behind them in the queue.
     let due = START.plus(3 * MINUTE);
     for n in others.clone() {
         let elsewhere = |connection: &mut Connection| {
             connection.provider = "providers/google".parse().unwrap();
+            connection.client = client.clone();
             connection.due = Some(due);
         };
         rig.seed_as(n, "rt0", elsewhere).await;

@@ -42,7 +42,7 @@ use futures_util::{Stream, StreamExt};
 use prost::Message;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Request, Status};
 
 fn tenant() -> TenantName {
@@ -418,8 +418,8 @@ async fn a_tenant_that_is_restored_while_it_is_being_deleted_is_served() {
     // The record says deleted, and the keys do not yet.
     rig.a.store.then(Fault::LateWrite("keys/", secs(10)));
     let admin = rig.a.admin.clone();
-    let deleting =
-        tokio::spawn(async move { admin.delete_tenant(&tenant(), "", Deleting::Everything).await });
+    let deleting = TaskTracker::new()
+        .spawn(async move { admin.delete_tenant(&tenant(), "", Deleting::Everything).await });
     sleep(secs(5)).await;
     b.admin.undelete_tenant(&tenant(), "").await.unwrap();
     deleting.await.unwrap().unwrap();
@@ -435,7 +435,7 @@ fn scheduled(replica: &Replica) -> CancellationToken {
     let stop = CancellationToken::new();
     replica.stop();
     let (ledger, refresher) = (replica.ledger.clone(), replica.broker.refresher.clone());
-    tokio::spawn(Scheduler { ledger, refresher, tick: TICK, first_shard: 0 }.run(stop.clone()));
+    TaskTracker::new().spawn(Scheduler { ledger, refresher, tick: TICK, first_shard: 0 }.run(stop.clone()));
     stop
 }
 

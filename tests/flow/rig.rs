@@ -126,6 +126,19 @@ pub(crate) fn numbered(n: u128) -> ConnectionName {
     format!("tenants/t/connections/c{n}").parse().unwrap()
 }
 
+pub(crate) fn new_client(name: ClientName, provider: &str, secret: ClientSecret) -> NewClient {
+    NewClient {
+        name,
+        provider: provider.parse().unwrap(),
+        client_id: "client-1".into(),
+        auth: None,
+        allowed_grants: vec![],
+        allowed_scopes: vec![],
+        environment: Environment::Sandbox,
+        secret: Some(secret.into()),
+    }
+}
+
 pub(crate) fn client_name() -> ClientName {
     "tenants/t/clients/app".parse().unwrap()
 }
@@ -177,17 +190,7 @@ impl Rig {
         let a = Replica::over("a", &clock, &documents, &keyset, &provider, &catalogue).await;
         let rig = Self { clock, server, provider, documents, keyset, catalogue, a };
         rig.a.admin.create_tenant("tenants/t".parse().unwrap(), TenantPatch::default()).await.unwrap();
-        let client = NewClient {
-            name: client_name(),
-            provider: "providers/under-test".parse().unwrap(),
-            client_id: "client-1".into(),
-            auth: None,
-            allowed_grants: vec![],
-            allowed_scopes: vec![],
-            environment: Environment::Sandbox,
-            secret: Some(secret.into()),
-        };
-        rig.a.admin.create_client(client).await.unwrap();
+        rig.a.admin.create_client(new_client(client_name(), "providers/under-test", secret)).await.unwrap();
         rig
     }
 

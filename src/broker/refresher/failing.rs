@@ -111,7 +111,7 @@ impl Parts {
     pub(super) async fn postpone(&self, connection: &Connection, hold: &Hold, now: Moment) -> RefreshError {
         let until = hold.until;
         let why = LastFailure::from(hold);
-        let held = || RefreshError::Held { at: now, until, failure: Some(why.clone()) };
+        let waits_with_it = || RefreshError::Held { at: now, until, failure: Some(why.clone()) };
         if connection.due.is_some_and(|due| due < until) {
             let spread = jittered(HOLD, connection.uid, connection.generation, hold.failures) / 8;
             let waits = self.ledger.amend(
@@ -121,7 +121,7 @@ impl Parts {
                     match record.postponed(until.plus(spread), why.clone(), now) {
                         Noted::Changed => Ok(()),
                         // All replicas look at it again and again.
-                        Noted::KnownAlready => Err(held()),
+                        Noted::KnownAlready => Err(waits_with_it()),
                     }
                 },
             );
@@ -129,7 +129,7 @@ impl Parts {
                 return err;
             }
         }
-        held()
+        waits_with_it()
     }
 
     /// A hold that has run out lets one exchange try; the others wait for what comes of it.

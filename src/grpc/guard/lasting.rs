@@ -43,12 +43,10 @@ impl Lasting {
             return Err(Problem::new(ErrorReason::Unauthenticated, mend).into());
         }
         let target: Target = on.clone().into();
-        match guard.access.permit(caller, *action, on, &Facts::Nothing, asked) {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                guard.recording.denied(caller, *action, &target).await;
-                Err(refused(caller, *action, &target))
-            }
+        if guard.access.permit(caller, *action, on, &Facts::Nothing, asked).is_err() {
+            guard.recording.denied(caller, *action, &target).await;
+            return Err(refused(caller, *action, &target));
         }
+        Ok(())
     }
 }
