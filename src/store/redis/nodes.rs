@@ -26,8 +26,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Mutex as Lock, Notify},
-    time::{Instant, sleep, timeout_at},
+    sync::{Mutex as Lock, Notify, Semaphore, SemaphorePermit},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 /// How often one call is sent on.
@@ -38,6 +38,9 @@ const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(50);
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How long it is not waited for replicas after they did not confirm in time.
 const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
+/// In milliseconds: how long the writes that are under way at one node may wait for replicas, all together. `WAIT` holds up
+/// what comes behind it on the connection, so that they wait one after the other; half of what a call may take.
+const WAITING_MAX: u32 = 1000;
 
 /// Reads and writes have a connection each: a page of large bodies holds up no commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +53,10 @@ pub(super) struct Node {
     pub(super) address: HostPort,
     reads: Link,
     writes: Link,
-    /// Until when replicas are not waited for.
+    /// Until when replicas are not waited for; and that they did not come the last time, until they do.
     unconfirmed: Mutex<Option<Instant>>,
+    /// What is left of [`WAITING_MAX`].
+    waiting: Semaphore,
 }
 
 /// Who serves which slots. Every slot that a document can be in has a node.
@@ -84,7 +89,8 @@ enum As {
 impl Node {
     pub(super) fn new(dialer: &Dialer, address: HostPort) -> Self {
         let link = || Link::new(dialer.clone(), address.clone());
-        Self { reads: link(), writes: link(), unconfirmed: Mutex::default(), address }
+        let waiting = Semaphore::new(WAITING_MAX as usize);
+        Self { reads: link(), writes: link(), unconfirmed: Mutex::default(), waiting, address }
     }
 
     pub(super) fn link(&self, lane: Lane) -> &Link {
@@ -100,13 +106,33 @@ impl Node {
         self.writes.forget();
     }
 
-    /// Whether replicas can be expected to confirm. Where they are gone, not every write waits for them in vain.
-    pub(super) fn confirms(&self) -> bool {
+    /// Leave to wait for replicas so long, if they can be expected to confirm. Where they are gone, not every write waits
+    /// for them in vain: one at a time finds out whether they are back.
+    pub(super) async fn turn_to_wait(
+        &self,
+        within: Duration,
+    ) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
+        let share = match *self.unconfirmed.lock() {
+            None => u32::try_from(within.as_millis()).unwrap_or(WAITING_MAX).clamp(1, WAITING_MAX),
+            Some(until) if Instant::now() < until => return Ok(None),
+            Some(_) => WAITING_MAX,
+        };
+        match timeout(CALL_TIMEOUT, self.waiting.acquire_many(share)).await {
+            // Others may have waited in vain meanwhile.
+            Ok(turn) => Ok(turn.ok().filter(|_| self.confirms())),
+            Err(_) => {
+                let cause = format!("Redis at {} was silent to the writes before this one", self.address);
+                Err(StoreError::Unavailable { cause })
+            }
+        }
+    }
+
+    fn confirms(&self) -> bool {
         self.unconfirmed.lock().is_none_or(|until| Instant::now() >= until)
     }
 
-    pub(super) fn did_not_confirm(&self) {
-        *self.unconfirmed.lock() = Some(Instant::now() + CONFIRM_PAUSE);
+    pub(super) fn confirmed(&self, confirmed: bool) {
+        *self.unconfirmed.lock() = (!confirmed).then(|| Instant::now() + CONFIRM_PAUSE);
     }
 }
 

@@ -63,17 +63,22 @@ impl SwapScript {
         let slot = slot_of(&layout.document(&change.key));
         let mut question = call(command, script, layout, change);
         let node = nodes.node(slot).map_err(Fault::Store)?;
-        let Some(confirm) = confirming.confirm.filter(|_| node.confirms()) else {
+        let turn = match confirming.confirm {
+            Some(confirm) => {
+                node.turn_to_wait(confirm.within).await.map_err(Fault::Store)?.map(|turn| (confirm, turn))
+            }
+            None => None,
+        };
+        let Some((confirm, _turn)) = turn else {
             let (answer,): (Answer,) = nodes.ask(slot, Lane::Writes, &question).await?;
             return Ok(outcome(answer));
         };
         // Written it is in any case by then.
         question.cmd("WAIT").arg(confirm.replicas).arg(confirm.within.as_millis().to_string());
         let (answer, replicas): (Answer, u64) = nodes.ask(slot, Lane::Writes, &question).await?;
-        if replicas < u64::from(confirm.replicas) {
-            node.did_not_confirm();
-        }
-        confirming.note(replicas >= u64::from(confirm.replicas));
+        let confirmed = replicas >= u64::from(confirm.replicas);
+        node.confirmed(confirmed);
+        confirming.note(confirmed);
         Ok(outcome(answer))
     }
 }

@@ -495,6 +495,15 @@ async fn a_write_waits_for_replicas_and_goes_on_without_them() {
     let before = wait_calls(&server).await;
     create(&store, "alone-too", b"", None).await;
     assert_eq!(wait_calls(&server).await, before);
+    // Nor do many that come together hold each other up until they fail.
+    for round in 0..3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let many = (0..50).map(|n| {
+            let store = &store;
+            async move { create(store, &format!("many-{round}-{n}"), b"", None).await }
+        });
+        futures_util::future::join_all(many).await;
+    }
     replica.signal("CONT");
     tokio::time::sleep(Duration::from_secs(1)).await;
     create(&store, "together", b"", None).await;
