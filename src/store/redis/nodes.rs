@@ -375,11 +375,29 @@ mod tests {
     async fn replicas_that_did_not_confirm_are_left_alone_for_a_while() {
         let options = RedisOptions::from_url("redis://h:1").unwrap();
         let node = Node::new(&Dialer::new(&options, Peer::Data), HostPort::new("h", 1).unwrap());
-        assert!(node.confirms());
-        node.did_not_confirm();
-        assert!(!node.confirms());
+        let within = Duration::from_millis(100);
+        // Ten at once wait for a second all together, and the next for one of them.
+        let turn = || async { node.turn_to_wait(within).await.unwrap() };
+        let mut turns = Vec::new();
+        for _ in 0..10 {
+            turns.push(turn().await.unwrap());
+        }
+        let none = node.turn_to_wait(within).await.err().unwrap().to_string();
+        assert!(none.contains("Redis at h:1 was silent"), "{none}");
+        turns.pop();
+        turns.push(turn().await.unwrap());
+
+        node.confirmed(false);
+        assert!(turn().await.is_none());
         tokio::time::advance(CONFIRM_PAUSE).await;
-        assert!(node.confirms());
+        turns.clear();
+        // Whether they are back is for one to find out.
+        let probe = turn().await.unwrap();
+        assert!(node.turn_to_wait(within).await.is_err());
+        node.confirmed(true);
+        drop(probe);
+        let _one = turn().await.unwrap();
+        let _other = turn().await.unwrap();
     }
 
     #[test]
