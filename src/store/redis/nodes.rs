@@ -117,14 +117,12 @@ impl Node {
             Some(until) if Instant::now() < until => return Ok(None),
             Some(_) => WAITING_MAX,
         };
-        match timeout(CALL_TIMEOUT, self.waiting.acquire_many(share)).await {
-            // Others may have waited in vain meanwhile.
-            Ok(turn) => Ok(turn.ok().filter(|_| self.confirms())),
-            Err(_) => {
-                let cause = format!("Redis at {} was silent to the writes before this one", self.address);
-                Err(StoreError::Unavailable { cause })
-            }
-        }
+        let turn = timeout(CALL_TIMEOUT, self.waiting.acquire_many(share)).await;
+        let turn = turn.map_err(|_| StoreError::Unavailable {
+            cause: format!("Redis at {} was silent to the writes before this one", self.address),
+        })?;
+        // Others may have waited in vain meanwhile.
+        Ok(turn.ok().filter(|_| self.confirms()))
     }
 
     fn confirms(&self) -> bool {
@@ -382,8 +380,8 @@ mod tests {
         for _ in 0..10 {
             turns.push(turn().await.unwrap());
         }
-        let none = node.turn_to_wait(within).await.err().unwrap().to_string();
-        assert!(none.contains("Redis at h:1 was silent"), "{none}");
+        let told = node.turn_to_wait(within).await.err().unwrap().to_string();
+        assert!(told.contains("Redis at h:1 was silent"), "{told}");
         turns.pop();
         turns.push(turn().await.unwrap());
 
