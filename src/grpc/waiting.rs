@@ -1,5 +1,5 @@
-//! What a replica answers before it is ready: that it is not, and that its store or its key service is the reason. Health says
-//! NOT_SERVING, every other method NOT_READY. What exactly is the matter stands in the log: nobody is authenticated here.
+//! What a replica answers before it is ready: that it is not, and that its store or its key service is the reason. Health
+//! says NOT_SERVING, every other method NOT_READY. What exactly is the matter stands in the log: nobody is authenticated here.
 
 use super::{
     SERVICES,

@@ -214,7 +214,7 @@ pub const CONFLICTS: Metric = metric(
 );
 pub const STORE_UP: Metric =
     metric("bursar_store_up", Gauge, Count, &[], "1 if the store answered what it was asked last, else 0");
-/// And took none since: it is full, misses replicas, or cannot save.
+/// Any node of it: it is full, misses replicas, or cannot save.
 pub const STORE_WRITABLE: Metric =
     metric("bursar_store_writable", Gauge, Count, &[], "0 if the store refused a write lately, else 1");
 pub const FEED_UP: Metric =
