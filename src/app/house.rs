@@ -33,17 +33,17 @@ use crate::{
         warm::WarmCopies,
     },
     clock::Clock,
-    config::{Callback, Config, Store},
+    config::{Callback, Config},
     grpc::{self, Limits, Services, listening::Door},
     provider::{Provider, Providers, Traced, catalogue::Catalogue, dpop::proof::Shown},
     seal,
-    store::{Documents, embedded::Embedded, ledger::Ledger, redis::RedisStore},
+    store::{Documents, ledger::Ledger},
     tls,
     traces::Tracer,
     web,
 };
 use anyhow::{Context, anyhow};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -319,24 +319,6 @@ pub fn catalogue(config: &Config) -> anyhow::Result<Catalogue> {
         let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!("provider profiles have mistakes:\n{}", all.join("\n"))
     })
-}
-
-pub(super) async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Documents>> {
-    match &config.store {
-        Store::Embedded { file } => {
-            create_folder(file.parent())?;
-            Ok(Arc::new(Embedded::open(file, clock).await?))
-        }
-        Store::Redis(redis) => {
-            let store = RedisStore::connect(super::redis::options(redis)?).await?;
-            Ok(Arc::new(store))
-        }
-    }
-}
-
-fn create_folder(folder: Option<&Path>) -> anyhow::Result<()> {
-    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))
 }
 
 /// One line for all providers: each is a profile of the catalogue, and nobody reads fifty lines at a start.

@@ -1,15 +1,16 @@
 //! The store and the root key of a replica that starts. While Redis or the KEK cannot be asked, they are waited for.
 
-use super::{house::documents, waiting::Waiting};
+use super::waiting::Waiting;
 use crate::{
     broker::keys::{Keyring, KeyringError},
     clock::Clock,
     config::{Config, Store},
     monitor::{Standing, readiness::RootKey},
     seal::Kek,
-    store::{Documents, StoreError},
+    store::{Documents, StoreError, embedded::Embedded, redis::RedisStore},
 };
-use std::{sync::Arc, time::Duration};
+use anyhow::Context;
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// A Redis that fails over, or restarts with the broker, is back in seconds. `None`: told to stop before.
 pub(super) async fn store(
@@ -29,6 +30,25 @@ pub(super) async fn store(
         (found, _) => found.map(Some),
     };
     waiting.until(tried).await
+}
+
+/// As it is now: nothing is waited for.
+pub(super) async fn documents(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Documents>> {
+    match &config.store {
+        Store::Embedded { file } => {
+            create_folder(file.parent())?;
+            Ok(Arc::new(Embedded::open(file, clock).await?))
+        }
+        Store::Redis(redis) => {
+            let store = RedisStore::connect(super::redis::options(redis)?).await?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+fn create_folder(folder: Option<&Path>) -> anyhow::Result<()> {
+    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))
 }
 
 fn not_there(error: &StoreError, standing: &Standing) {

@@ -24,7 +24,7 @@ use std::{
 pub async fn audit_key_of(path: Option<&Path>) -> anyhow::Result<Secret> {
     let config = Config::read(path, super::serve::ELSEWHERE)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let documents = super::house::documents(&config, clock.clone()).await?;
+    let documents = super::opening::documents(&config, clock.clone()).await?;
     let (kek, spread) = (super::keks::keks(&config)?.keks, config.keys.upkeep.propagation);
     let keys = Arc::new(Keyring::open(documents.clone(), kek, clock.clone(), spread).await?);
     let ledger = Ledger::new(documents, keys.clone(), clock.clone());

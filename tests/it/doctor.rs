@@ -6,8 +6,9 @@ use crate::{
     support::{
         api::{Api, CLIENT, name},
         pki::{Identity, Pki},
+        ports::free_port,
         process::{self, Broker},
-        redis::{Server, Settings as RedisSettings, free_port, least_user},
+        redis::{Server, Settings as RedisSettings, least_user},
         scene::{FileMode, Place, Scene, Settings},
         site::Site,
         until,

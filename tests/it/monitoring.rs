@@ -155,7 +155,7 @@ async fn a_store_that_is_away_at_the_start_is_waited_for() {
 
 /// A port that nobody listens at.
 fn free() -> SocketAddr {
-    ([127, 0, 0, 1], crate::support::redis::free_port()).into()
+    ([127, 0, 0, 1], crate::support::ports::free_port()).into()
 }
 
 /// Makes the configuration one that is watched, whose key service is at an address that nobody listens at yet.

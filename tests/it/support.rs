@@ -9,6 +9,7 @@ pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod person;
 pub(crate) mod pki;
+pub(crate) mod ports;
 pub(crate) mod probes;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -1,7 +1,10 @@
 //! What only the shared store promises: how it behaves when Redis is full, gone, flushed, old or foreign.
 
 use super::*;
-use crate::support::redis::{Release, Server, Settings, free_port, least_user};
+use crate::support::{
+    ports::free_port,
+    redis::{Release, Server, Settings, least_user},
+};
 use bursar::store::redis::{Confirm, Durability, DurabilityFinding, RedisOptions, Risk};
 use std::collections::HashMap;
 use tokio::{

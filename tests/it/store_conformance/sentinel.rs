@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::support::{
+    ports::free_port,
     redis::{
         Server,
         fleet::{Cluster, GONE_AFTER, PASSWORD, PRIMARY, Password, Watched, options},
-        free_port,
     },
     until,
 };

@@ -3,7 +3,8 @@
 use super::*;
 use crate::support::{
     pki::{Identity, Pki},
-    redis::{Server, Settings, free_port},
+    ports::free_port,
+    redis::{Server, Settings},
 };
 use bursar::{
     domain::{host_port::HostPort, token::Secret},

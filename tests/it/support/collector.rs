@@ -1,7 +1,7 @@
 //! Receivers of traces: one in this process that keeps what it is given, on the service that OpenTelemetry publishes;
 //! and, between a broker and that, a collector that is not ours.
 
-use super::{foreign, until};
+use super::{foreign, ports::free_port, until};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -206,9 +206,4 @@ impl Drop for Rotel {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// One that nobody has at the moment.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

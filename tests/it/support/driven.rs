@@ -2,6 +2,7 @@
 
 use super::{
     person::{Arrival, Person},
+    ports::free_port,
     process::{Broker, PROGRAM, run, run_with},
 };
 use serde_json::Value;
@@ -119,9 +120,4 @@ impl Driven {
         let said = if output.status.success() { &output.stdout } else { &output.stderr };
         Ended { code: output.status.code(), said: serde_json::from_slice(said).unwrap() }
     }
-}
-
-/// One that nobody has at the moment: browsers have to be told of it before the broker has it.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

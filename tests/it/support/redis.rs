@@ -3,13 +3,12 @@
 
 pub(crate) mod fleet;
 
-use super::foreign::python_package;
+use super::{foreign::python_package, ports::free_port};
 use bursar::{domain::host_port::HostPort, store::redis::RedisOptions};
 use std::{
     fmt::Write as _,
     fs::File,
     io::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -19,9 +18,12 @@ use testcontainers::{
     core::{IntoContainerPort, Mount, WaitFor},
     runners::AsyncRunner,
 };
+use tokio::time::Instant;
 
 /// How long a server may take to answer its first question.
-const START_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(60);
+/// How often a server is started before its test fails.
+const TRIES: usize = 10;
 const CONTAINER_PORT: u16 = 6379;
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
@@ -85,17 +87,16 @@ impl Server {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // The port is free a moment before it is taken: whoever loses the race for it tries another.
-        for _ in 0..10 {
-            let (port, bus) = (free_port(), free_port());
-            if let Some(host) = launch(port, bus, &settings, folder.path()).await {
-                let mut server = Self { port, bus, settings, folder, host };
-                server.ready().await;
+        // The ports are free a moment before they are taken.
+        for _ in 0..TRIES {
+            let (folder, port, bus) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+            let host = launch(port, bus, &settings, folder.path()).await;
+            let mut server = Self { port, bus, settings: settings.clone(), folder, host };
+            if server.ready().await {
                 return server;
             }
         }
-        panic!("redis-server did not start on ten free ports");
+        panic!("redis-server did not start on {TRIES} free ports");
     }
 
     /// How bursar would reach it.
@@ -163,22 +164,41 @@ impl Server {
 
     /// Starts it again after `kill_9`: same port, same folder.
     pub(crate) async fn restart(&mut self) {
-        match &mut self.host {
-            Host::Process { program, child } => {
-                *child = spawn(program, self.folder.path(), self.settings.node);
+        for _ in 0..TRIES {
+            match &mut self.host {
+                Host::Process { program, child } => {
+                    *child = spawn(program, self.folder.path(), self.settings.node);
+                }
+                Host::Container(container) => container.start().await.unwrap(),
             }
-            Host::Container(container) => container.start().await.unwrap(),
+            if self.ready().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        self.ready().await;
+        panic!("redis-server did not start again on port {}: see its log", self.port);
     }
 
-    async fn ready(&mut self) {
-        let answers = async {
-            while self.try_command::<String>(&["PING"]).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Until it answers; false when it ended instead. What answers may be somebody else's, who was faster to take the
+    /// port: ours is known by its process.
+    async fn ready(&mut self) -> bool {
+        let begin = Instant::now();
+        loop {
+            let told = self.try_command::<redis::InfoDict>(&["INFO", "server"]).await;
+            let asked = told.as_ref().ok().and_then(|told| told.get::<u32>("process_id"));
+            match &mut self.host {
+                Host::Container(_) if told.is_ok() => return true,
+                Host::Process { child, .. } if asked == Some(child.id()) => return true,
+                Host::Process { child, .. } => {
+                    if child.try_wait().unwrap().is_some() {
+                        return false;
+                    }
+                }
+                Host::Container(_) => {}
             }
-        };
-        tokio::time::timeout(START_MAX, answers).await.expect("Redis did not answer");
+            assert!(begin.elapsed() < START_MAX, "Redis did not answer: {:?}", told.err());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -192,13 +212,7 @@ impl Drop for Server {
     }
 }
 
-/// A loopback port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// `None` when the port was taken meanwhile.
-async fn launch(port: u16, bus: u16, settings: &Settings, folder: &Path) -> Option<Host> {
+async fn launch(port: u16, bus: u16, settings: &Settings, folder: &Path) -> Host {
     if let Some(program) = program(settings.release) {
         configure(folder, port, "127.0.0.1", settings);
         if settings.node == Node::OfCluster {
@@ -206,9 +220,8 @@ async fn launch(port: u16, bus: u16, settings: &Settings, folder: &Path) -> Opti
             let mut file = File::options().append(true).open(folder.join("redis.conf")).unwrap();
             file.write_all(lines.as_bytes()).unwrap();
         }
-        let mut child = spawn(&program, folder, settings.node);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        return child.try_wait().unwrap().is_none().then_some(Host::Process { program, child });
+        let child = spawn(&program, folder, settings.node);
+        return Host::Process { program, child };
     }
     assert!(
         Path::new(DOCKER_SOCKET).exists(),
@@ -225,7 +238,7 @@ async fn launch(port: u16, bus: u16, settings: &Settings, folder: &Path) -> Opti
         .with_mapped_port(port, CONTAINER_PORT.tcp())
         .with_mount(Mount::bind_mount(folder.display().to_string(), "/data"))
         .with_cmd(["redis-server", "/data/redis.conf"]);
-    Some(Host::Container(Box::new(image.start().await.unwrap())))
+    Host::Container(Box::new(image.start().await.unwrap()))
 }
 
 fn configure(folder: &Path, port: u16, address: &str, settings: &Settings) {

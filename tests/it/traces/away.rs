@@ -3,9 +3,10 @@
 use super::Stage;
 use crate::support::{
     api::{Api, name},
-    collector::{Collector, free_port, hex},
+    collector::{Collector, hex},
     foreign,
     pki::Pki,
+    ports::free_port,
     process::Broker,
     scene::{FileMode, Place, Scene, Settings},
     until,
