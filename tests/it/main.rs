@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 #![expect(clippy::print_stdout, reason = "measurements, for whoever runs with --nocapture")]
 
+mod among_replicas;
 mod attacker;
 mod audit;
 mod by_token;
@@ -35,5 +36,4 @@ mod store_conformance;
 mod support;
 mod survival;
 mod traces;
-mod two_replicas;
 mod who_calls;

@@ -224,7 +224,7 @@ fn state_of(entry: &Entry, connection: &Connection) -> Outcome {
     match connection.state() {
         State::Active => Outcome::Imported,
         State::Pending | State::Unspecified => Outcome::Pending(trouble(
-            "the answer to its first refresh was lost; the broker tries again by itself, at the safest moment",
+            "its first refresh is not answered yet; the broker tries again by itself, at the safest moment",
             format!("look at it later: `bursar connection show {name}`; do not use the token elsewhere"),
         )),
         State::NeedsReauthorization => Outcome::Failed(trouble(
