@@ -23,6 +23,7 @@ use std::{
     fs,
     io::Write as _,
     net::SocketAddr,
+    ops::Range,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     sync::Arc,
@@ -81,12 +82,23 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// So far above the broker's own port, or any that is free now.
+/// So far above the broker's own port, or any that is free now. It is taken a moment later: nobody else is given one of
+/// these by chance meanwhile, because systems give those above them to connections.
 async fn beside(listen: SocketAddr, offset: u16) -> anyhow::Result<SocketAddr> {
+    const UNGIVEN: Range<u32> = 20_000..32_000;
     if listen.port() != 0 {
         return Ok(SocketAddr::new(listen.ip(), listen.port().saturating_add(offset)));
     }
-    Ok(TcpListener::bind((listen.ip(), 0)).await?.local_addr()?)
+    let many = UNGIVEN.end - UNGIVEN.start;
+    // Processes that start at once look at different places.
+    let begin = std::process::id().wrapping_mul(31).wrapping_add(u32::from(offset) * 1000) % many;
+    for step in 0..many {
+        let port = u16::try_from(UNGIVEN.start + (begin + step) % many)?;
+        if let Ok(free) = TcpListener::bind((listen.ip(), port)).await {
+            return Ok(free.local_addr()?);
+        }
+    }
+    anyhow::bail!("no port from {} to {} is free", UNGIVEN.start, UNGIVEN.end - 1)
 }
 
 /// The keyset of the folder, made when there is none.

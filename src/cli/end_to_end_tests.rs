@@ -405,7 +405,7 @@ async fn a_server_that_is_not_there_is_named_with_a_way_out() {
 async fn a_server_that_says_nothing_is_given_up_at_the_timeout() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let arguments = ["token", "get", NAME, "--timeout", "50ms"];
+    let arguments = ["token", "get", NAME, "--timeout", "1s"];
     let outcome = run_at(&endpoint, &arguments, Given::default()).await;
     assert_eq!(outcome.exit, Exit::Failure);
     assert!(outcome.err.contains("did not answer in time"), "{}", outcome.err);
@@ -440,7 +440,7 @@ async fn an_answer_that_never_ends_is_given_up_at_the_timeout() {
     let server = tonic::transport::Server::builder()
         .add_routes(axum::Router::new().fallback(endless).into())
         .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
-    let arguments = ["token", "get", NAME, "--timeout", "50ms"];
+    let arguments = ["token", "get", NAME, "--timeout", "1s"];
     let outcome = tokio::select! {
         outcome = Box::pin(run_at(&endpoint, &arguments, Given::default())) => outcome,
         ended = server => panic!("{ended:?}"),

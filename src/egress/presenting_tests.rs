@@ -143,6 +143,9 @@ fn answer(mut stream: std::net::TcpStream, config: &Arc<ServerConfig>, heard: &M
     let mut read = [0; 4096];
     let Ok(count) = tls.read(&mut read) else { return };
     heard.lock().request.extend_from_slice(&read[..count]);
+    // Before the answer: who has that asks what was shown.
+    heard.lock().certificate =
+        tls.conn.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
     let body = "{}";
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -151,8 +154,6 @@ fn answer(mut stream: std::net::TcpStream, config: &Arc<ServerConfig>, heard: &M
     let _ = tls.write_all(answer.as_bytes());
     tls.conn.send_close_notify();
     let _ = tls.flush();
-    heard.lock().certificate =
-        connection.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
 }
 
 async fn send(

@@ -35,6 +35,8 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
+/// It only bounds how long a failure takes.
+const AT_MOST: Duration = Duration::from_secs(120);
 const LIMITS: Limits = Limits {
     rules: Rules {
         calls: 64,
@@ -216,7 +218,7 @@ async fn a_tenants_slow_calls_end_at_its_own_bound_and_hold_up_nobody_else() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(10), free).await.unwrap();
+    timeout(AT_MOST, free).await.unwrap();
     site.end().await;
 }
 
@@ -240,7 +242,7 @@ async fn messages_and_headers_have_a_size_and_what_is_larger_costs_only_itself()
 async fn a_connection_has_so_many_calls_at_once_and_another_one_is_not_held_up() {
     let site = Site::new(Limits { concurrent_requests_per_connection: 2, ..LIMITS }).await;
     site.rig.seed(1).await;
-    site.rig.server.then([Say::Late(Duration::from_millis(800))]);
+    site.rig.server.then([Say::Late(Duration::from_secs(60))]);
     let full = site.channel();
     token(&full).await.unwrap();
     let waits = || token_of(&full, "tenants/t/connections/c1");
@@ -260,9 +262,8 @@ async fn a_connection_has_so_many_calls_at_once_and_another_one_is_not_held_up()
         _ = &mut first => panic!("the provider takes longer"),
         _ = &mut second => panic!("the provider takes longer"),
     }
-    let ended = tokio::join!(first, second, third);
-    ended.0.unwrap();
-    ended.1.unwrap();
+    drop((first, second));
+    third.await;
     site.end().await;
 }
 
@@ -294,13 +295,13 @@ async fn a_connection_is_ended_gently_when_it_is_old() {
 /// It was asked to leave, and has a stream open that nobody ends.
 #[tokio::test]
 async fn whoever_stays_after_that_is_put_out() {
-    let listening = Bounds { longest: Duration::from_millis(600), ..LIMITS.listening };
-    let limits = Limits { connection_age: Duration::from_millis(300), listening, ..LIMITS };
+    let listening = Bounds { longest: Duration::from_secs(4), ..LIMITS.listening };
+    let limits = Limits { connection_age: Duration::from_secs(2), listening, ..LIMITS };
     let site = Site::new(limits).await;
     let request = HealthCheckRequest { service: String::new() };
     let mut watching = HealthClient::new(site.channel()).watch(request).await.unwrap().into_inner();
     watching.message().await.unwrap().expect("the state of now");
-    let ended = timeout(Duration::from_secs(20), watching.message()).await;
+    let ended = timeout(AT_MOST, watching.message()).await;
     assert!(matches!(ended, Ok(Err(_) | Ok(None))), "{ended:?}");
     site.end().await;
 }
@@ -335,7 +336,7 @@ async fn open_streams_of_a_caller_are_counted_and_closed_ones_are_not() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(10), again).await.unwrap();
+    timeout(AT_MOST, again).await.unwrap();
     drop(second);
     site.end().await;
 }

@@ -30,7 +30,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 use tonic::Status;
 
@@ -38,8 +37,6 @@ const APP_SECRET: &str = "canary/app+secret=%7e&1";
 const NEXT_SECRET: &str = "canary/next+secret=%7e&2";
 const WRONG_SECRET: &str = "canary/wrong+secret=%7e&3";
 const REDIS_PASSWORD: &str = "canary-redis-password-51";
-/// How long the broker may take to end: longer than its grace period.
-const END_MAX: Duration = Duration::from_secs(60);
 /// Where everybody may read it.
 const PLANTED: &str = "canary/planted+word=%7e&5";
 /// Given where something else is asked for.
@@ -127,7 +124,7 @@ impl Spilled {
     /// All that was told to a collector, the last of it at the end of the process.
     async fn keep_spans(&mut self, collector: &Collector, broker: &mut Broker) {
         broker.terminate();
-        let ended = broker.ended(END_MAX).await;
+        let ended = broker.ended().await;
         assert!(ended.success(), "{ended}");
         let names: BTreeSet<_> = collector.spans().into_iter().map(|(_, span)| span.name).collect();
         // Of a life in which much went wrong: refreshes, what was asked of the provider, what came of it.

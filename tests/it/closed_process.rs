@@ -14,12 +14,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 /// The account `nobody`.
 const NOBODY: u32 = 65_534;
-const READY_MAX: Duration = Duration::from_secs(30);
 const ABORTED: i32 = 6;
 /// CAP_IPC_LOCK, as a bit of `CapEff`.
 const IPC_LOCK: u64 = 1 << 14;
@@ -72,7 +70,7 @@ impl Closed {
     }
 
     async fn ready(&mut self) {
-        until("the broker is ready", READY_MAX, || {
+        until("the broker is ready", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{status}: {}", self.logged());
             }

@@ -20,12 +20,10 @@ use bursar::{
     },
 };
 use serde_json::json;
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 use tonic::Status;
 use url::Url;
 
-/// A refusal is confirmed some seconds after the first one.
-const CONFIRMED: Duration = Duration::from_secs(20);
 const CALLBACK: &str = "https://app.example/callback";
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/concur-codes.md");
 
@@ -331,7 +329,7 @@ async fn every_code_of_concur_has_its_consequence() {
     }
     for held in &all {
         let Some(wanted) = held.row.refresh.ends_as() else { continue };
-        let ended = until("the refusal is confirmed", CONFIRMED, || async {
+        let ended = until("the refusal is confirmed", || async {
             let found = stage.api.connection(&held.id).await.unwrap();
             (found.state() == State::NeedsReauthorization).then_some(found)
         })

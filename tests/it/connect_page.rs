@@ -1,12 +1,13 @@
 //! docs/connect.md, and the README's tour, as somebody follows them: every command of their `console` blocks runs, in
 //! order and in one shell, against a real `bursar dev`, and answers what the page says. An ellipsis stands for anything.
 
-use crate::support::process::{self, Broker, told_url};
-use std::{path::Path, process::Stdio, time::Duration};
+use crate::support::{
+    AT_MOST,
+    process::{self, Broker, told_url},
+};
+use std::{path::Path, process::Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// How long the whole page may take.
-const END_MAX: Duration = Duration::from_secs(120);
 /// In front of each command's answer, with its number.
 const MARK: &str = "@@ answer ";
 
@@ -97,7 +98,8 @@ async fn followed(steps: &[Step], broker: &Broker, ports: &Ports, folder: &Path)
     let mut shell = tokio::process::Command::new("bash");
     shell.args(["-c", &script]).current_dir(folder).env("PATH", path).stdin(Stdio::null());
     shell.env("BURSAR_ENDPOINT", format!("http://{}", broker.address())).kill_on_drop(true);
-    let output = tokio::time::timeout(END_MAX, shell.output()).await.expect("the page did not end").unwrap();
+    let output =
+        tokio::time::timeout(AT_MOST * 4, shell.output()).await.expect("the page did not end").unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(!text.contains("command not found"), "install bash, curl 7.82 or newer, and jq:\n{text}");
     text

@@ -28,6 +28,8 @@ async fn ten_thousand_at_once_are_answered_or_told_to_come_again() {
     let broker = Broker::serve(&config).await;
     let api = Api::of(broker.address());
     scene.connect(&api, 1).await;
+    // Its first release is on record before the crowd comes.
+    api.token("c0").await.unwrap();
     let before = scene.simulator.counters().total.refreshed;
 
     let crowd: Vec<_> = (0..CHANNELS).map(|_| Api::patient(broker.address(), PATIENCE)).collect();

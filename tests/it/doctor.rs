@@ -26,8 +26,6 @@ use std::{
     time::Duration,
 };
 
-const END_MAX: Duration = Duration::from_secs(30);
-
 /// What the doctor said.
 struct Told {
     exit: i32,
@@ -187,7 +185,7 @@ async fn a_healthy_deployment_has_nothing_to_mend_and_each_mistake_is_told_by_it
     scene.simulator.revoke(&held[0].company.company, None).unwrap();
     // Refused once, it is asked again by the broker itself a moment later.
     api.refresh("c0").await.unwrap_err();
-    until("the grant's end is seen", END_MAX, || async {
+    until("the grant's end is seen", || async {
         let state = api.connection("c0").await.unwrap().state();
         (state == State::NeedsReauthorization).then_some(())
     })
@@ -274,7 +272,7 @@ async fn an_embedded_store_is_looked_at_whether_or_not_a_broker_works_with_it() 
     );
 
     broker.terminate();
-    broker.ended(END_MAX).await;
+    broker.ended().await;
     let told = doctor(&config, &[]).await;
     told.has_exactly("at rest", &[("connections", "warn")]);
     let skipped: Vec<_> = told.of(&["skipped"]).into_iter().map(|(check, _)| check).collect();
@@ -373,7 +371,7 @@ async fn a_key_service_that_is_away_is_told() {
     let config = scene.config("one", &Place::Embedded);
     let mut broker = Broker::serve(&config).await;
     broker.terminate();
-    broker.ended(END_MAX).await;
+    broker.ended().await;
     scene.write("vault-token", FileMode::Secret, "a-token");
     let at = |file: &str| scene.path(file).display().to_string();
     let keyset = format!("keyset_file = \"{}\"\n", at("keyset"));

@@ -16,7 +16,7 @@ use futures_util::{StreamExt, stream};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Connections that are under way at once: enough to keep two processors busy while some wait for their next poll.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 8;
 
 /// A way of authenticating at the token endpoint: a column of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,7 +34,6 @@ use std::{
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::Request;
 
-const SHOWN_MAX: Duration = Duration::from_secs(120);
 /// Of tokens: renewed every ten seconds, and long enough to be served while they cannot be.
 const LIFETIME: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 6;
@@ -121,8 +120,7 @@ impl Pair {
         let revoke = RevokeConnectionRequest { name: name("c0"), ..Default::default() };
         self.api.connections.clone().revoke_connection(revoke).await.unwrap_err();
         self.here.counts("bursar_policy_denials_total{action=\"RevokeConnection\"}", 1).await;
-        let limited =
-            until("reads are limited", SHOWN_MAX, || async { self.api.connection("c0").await.err() }).await;
+        let limited = until("reads are limited", || async { self.api.connection("c0").await.err() }).await;
         assert_eq!(reason(&limited), "CALLER_THROTTLED");
         self.here
             .becomes("bursar_calls_limited_total{limit=\"limits.read_per_second\"}", |calls| calls >= 1.0)
@@ -151,7 +149,7 @@ impl Pair {
         self.here.rises("bursar_refreshes_under_way", None).await;
         refreshing.join_next().await.unwrap().unwrap().unwrap();
         // Both at once, until one of them came too late for the other's claim.
-        until("a claim is lost", SHOWN_MAX, || async {
+        until("a claim is lost", || async {
             let id = &self.held[2].id;
             let _ = tokio::join!(self.api.refresh(id), self.other.refresh(id));
             let lost = async |scraped: &Scraped| {
@@ -201,7 +199,7 @@ impl Pair {
         {
             let before = self.there.value(series).await;
             // A token that this replica has not handed out yet comes with every refresh.
-            until("a first release is on record", SHOWN_MAX, || async {
+            until("a first release is on record", || async {
                 self.other.token(&self.held[0].id).await.unwrap();
                 self.there.value(series).await.filter(|now| Some(*now) > before)
             })
@@ -211,7 +209,7 @@ impl Pair {
         // The same token again: counted, and summed up within half a minute.
         let summaries = "bursar_audit_summaries_total";
         let before = self.here.value(summaries).await;
-        until("releases are summed up", SHOWN_MAX, || async {
+        until("releases are summed up", || async {
             self.api.token(&self.held[0].id).await.unwrap();
             self.here.value(summaries).await.filter(|now| Some(*now) > before)
         })
@@ -225,7 +223,7 @@ impl Pair {
             Fault::once(Trouble::Status { status: 503, body: None, retry_after_seconds: None }).times(10_000);
         self.scene.simulator.break_next(down).unwrap();
         self.here.rises("bursar_exchange_duration_seconds_count{outcome=\"down\"}", None).await;
-        until("a token is handed out late", SHOWN_MAX, || async {
+        until("a token is handed out late", || async {
             for one in &self.held {
                 drop(self.api.token(&one.id).await);
             }
@@ -328,7 +326,7 @@ async fn audit_failures() -> Scraped {
     scene.connect(&api, 1).await;
     fs::remove_dir_all(scene.path("data/audit/one")).unwrap();
     assert_eq!(scraped.value("bursar_audit_failures_total").await, Some(0.0));
-    let failed = until("the trail cannot be written", SHOWN_MAX, || async {
+    let failed = until("the trail cannot be written", || async {
         for _ in 0..50 {
             if let Err(status) = api.token("c0").await {
                 return Some(status);

@@ -22,9 +22,6 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// How long a change may take to show, on a machine that builds something else meanwhile.
-const SHOWN_MAX: Duration = Duration::from_secs(60);
-
 /// What a health check by gRPC says.
 async fn health(address: SocketAddr) -> ServingStatus {
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
@@ -35,7 +32,7 @@ async fn health(address: SocketAddr) -> ServingStatus {
 
 async fn health_becomes(address: SocketAddr, wanted: ServingStatus) {
     let what = format!("grpc.health.v1 says {wanted:?}");
-    until(&what, SHOWN_MAX, || async { (health(address).await == wanted).then_some(()) }).await;
+    until(&what, || async { (health(address).await == wanted).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,16 +49,16 @@ async fn an_outage_of_the_store_is_told_and_takes_nobody_out_before_its_time() {
     let token = api.token(&held[0].id).await.unwrap();
     let (at, there) = (Probes::of(&patient).await, Probes::of(&strict).await);
     for probes in [at, there] {
-        let report = probes.readiness(200, "[+] store: answers", SHOWN_MAX).await;
+        let report = probes.readiness(200, "[+] store: answers").await;
         assert!(report.contains("[+] change_feed: hears") && report.ends_with("\nready\n"), "{report}");
     }
     health_becomes(patient.address(), ServingStatus::Serving).await;
 
     redis.kill_9().await;
-    let report = at.readiness(200, "[!] store: does not answer since ", SHOWN_MAX).await;
+    let report = at.readiness(200, "[!] store: does not answer since ").await;
     assert!(report.ends_with("\nready\n"), "{report}");
-    at.readiness(200, "[!] change_feed: hears nothing since ", SHOWN_MAX).await;
-    there.readiness(503, "[-] store: does not answer since ", SHOWN_MAX).await;
+    at.readiness(200, "[!] change_feed: hears nothing since ").await;
+    there.readiness(503, "[-] store: does not answer since ").await;
     for probes in [at, there] {
         assert_eq!(probes.get("/livez").await.status, 200);
     }
@@ -72,40 +69,40 @@ async fn an_outage_of_the_store_is_told_and_takes_nobody_out_before_its_time() {
 
     redis.restart().await;
     for (broker, probes) in [(&patient, at), (&strict, there)] {
-        probes.readiness(200, "[+] store: answers", SHOWN_MAX).await;
-        probes.readiness(200, "[+] change_feed: hears", SHOWN_MAX).await;
+        probes.readiness(200, "[+] store: answers").await;
+        probes.readiness(200, "[+] change_feed: hears").await;
         health_becomes(broker.address(), ServingStatus::Serving).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_ends_says_so_at_once_and_lives_until_then() {
-    let settings = Settings { exchange_timeout: Duration::from_secs(8), ..Settings::default() };
+    let settings = Settings { exchange_timeout: Duration::from_secs(30), ..Settings::default() };
     let scene = Scene::new(settings).await;
     let config = scene.config("one", &Place::Embedded);
     probes::watched(&config, "10m");
     let mut broker = Broker::serve(&config).await;
     let (api, at) = (Api::of(broker.address()), Probes::of(&broker).await);
     let held = scene.connect(&api, 1).await;
-    at.readiness(200, "[+] draining: was not told to stop", SHOWN_MAX).await;
+    at.readiness(200, "[+] draining: was not told to stop").await;
 
     // An exchange that holds the end up.
-    let slow: Fault<Refusal> = Fault::once(Trouble::Slow).late(Duration::from_secs(5));
+    let slow: Fault<Refusal> = Fault::once(Trouble::Slow).late(Duration::from_secs(10));
     scene.simulator.break_next(slow).unwrap();
     let before = scene.simulator.counters().total.token_requests;
     let mut refreshing = JoinSet::new();
     let (asking, id) = (api.clone(), held[0].id.clone());
     refreshing.spawn(async move { asking.refresh(&id).await });
-    until("the exchange is under way", SHOWN_MAX, || {
+    until("the exchange is under way", || {
         std::future::ready((scene.simulator.counters().total.token_requests > before).then_some(()))
     })
     .await;
     broker.terminate();
-    let report = at.readiness(503, "[-] draining: was told to stop", SHOWN_MAX).await;
+    let report = at.readiness(503, "[-] draining: was told to stop").await;
     assert!(report.ends_with("\nnot ready\n"), "{report}");
     assert_eq!(at.get("/livez").await.status, 200);
     refreshing.join_next().await.unwrap().unwrap().unwrap();
-    assert!(broker.ended(SHOWN_MAX).await.success());
+    assert!(broker.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,8 +113,7 @@ async fn a_key_service_that_is_away_is_the_reason_and_probes_are_answered_meanwh
 
     let mut broker = Broker::begin(&config);
     let at = Probes::of(&broker).await;
-    let report =
-        at.readiness(503, "[-] root_key: cannot be unlocked yet: the key service is not", SHOWN_MAX).await;
+    let report = at.readiness(503, "[-] root_key: cannot be unlocked yet: the key service is not").await;
     assert!(report.contains("[-] listening: no calls are taken yet"), "{report}");
     assert_eq!(at.get("/livez").await.status, 200);
     let listening = fs::read_to_string(&config).unwrap();
@@ -128,7 +124,7 @@ async fn a_key_service_that_is_away_is_the_reason_and_probes_are_answered_meanwh
     let mut serving = JoinSet::new();
     serving.spawn(async move { axum::serve(listener, transit()).await });
     broker.ready().await;
-    at.readiness(200, "[+] root_key: unlocked", SHOWN_MAX).await;
+    at.readiness(200, "[+] root_key: unlocked").await;
     health_becomes(broker.address(), ServingStatus::Serving).await;
 }
 
@@ -142,13 +138,13 @@ async fn a_store_that_is_away_at_the_start_is_waited_for() {
 
     let mut broker = Broker::begin(&config);
     let at = Probes::of(&broker).await;
-    let report = at.readiness(503, "store: does not answer since ", SHOWN_MAX).await;
+    let report = at.readiness(503, "store: does not answer since ").await;
     assert!(report.contains("[-] listening: no calls are taken yet"), "{report}");
     assert_eq!(at.get("/livez").await.status, 200);
 
     redis.restart().await;
     broker.ready().await;
-    at.readiness(200, "[+] store: answers", SHOWN_MAX).await;
+    at.readiness(200, "[+] store: answers").await;
     assert!(broker.logged().contains("the store does not answer yet"), "{}", broker.logged());
     scene.connect(&Api::of(broker.address()), 1).await;
 }
@@ -230,6 +226,6 @@ async fn dev_says_where_its_probes_are() {
     let broker = Broker::dev(&folder.path().join("data")).await;
     let url = told_url(&broker.said(), "probes");
     let at = Probes::at(url.trim_start_matches("http://").parse().unwrap());
-    at.readiness(200, "[+] store: answers", SHOWN_MAX).await;
+    at.readiness(200, "[+] store: answers").await;
     assert_eq!(at.get("/livez").await.body, "alive\n");
 }

@@ -18,11 +18,6 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// A refusal is confirmed some seconds after the first one.
-const CONFIRMED: Duration = Duration::from_secs(15);
-/// A refused client is left alone for half a minute.
-const HEALED: Duration = Duration::from_secs(60);
-
 async fn start(settings: Settings) -> (Scene, Broker, Api) {
     let scene = Scene::new(settings).await;
     let broker = Broker::serve(&scene.config("one", &Place::Embedded)).await;
@@ -127,7 +122,7 @@ async fn a_company_that_disconnects_the_app_is_believed_the_second_time() {
     let status = api.refresh("c0").await.unwrap_err();
     assert_eq!((reason(&status), metadata(&status, "provider_code")), ("REFRESH_HELD".into(), "53".into()));
     assert_eq!(api.connection("c0").await.unwrap().state(), State::Active);
-    let ended = until("the refusal is confirmed", CONFIRMED, || async {
+    let ended = until("the refusal is confirmed", || async {
         let found = api.connection("c0").await.unwrap();
         (found.state() == State::NeedsReauthorization).then_some(found)
     })
@@ -157,14 +152,11 @@ async fn a_disabled_app_holds_its_connections_and_costs_no_grant() {
         api.token(&one.id).await.unwrap();
     }
     scene.simulator.change_app(&scene.app.id, &json!({"status": "enabled"})).unwrap();
-    until("it heals by itself", HEALED, || async {
+    until("it heals by itself", || async {
         (api.connection("c0").await.unwrap().generation == 2).then_some(())
     })
     .await;
-    until("the hold is lifted", CONFIRMED, || async {
-        api.client(CLIENT).await.hold.is_none().then_some(())
-    })
-    .await;
+    until("the hold is lifted", || async { api.client(CLIENT).await.hold.is_none().then_some(()) }).await;
     for one in &held {
         let company = scene.simulator.counters().of(&one.company.company);
         assert_eq!(api.refresh(&one.id).await.unwrap().generation, company.refreshed + 1);

@@ -26,10 +26,8 @@ use bursar::{
     },
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// From a consent to its token, on a machine that builds something else meanwhile.
-const CONSENT_MAX: Duration = Duration::from_secs(30);
 const PROVIDER: &str = "providers/simulated";
 
 struct Stage {
@@ -53,7 +51,7 @@ impl Stage {
              device_authorization_endpoint = \"{base}/device_authorization\"\n\
              pushed_authorization_request_endpoint = \"{base}/par\"\nresponse_iss = \"required\"\n\
              hosts = [\"127.0.0.1:*\"]\nrotation = \"always\"\nreuse = \"revoke_family\"\n\
-             exchange_timeout = \"10s\"\n{lines}\n"
+             exchange_timeout = \"25s\"\n{lines}\n"
         );
         let broker = Driven::start(&profile).await;
         broker.ok("tenant create tenants/acme --display-name Acme").await;
@@ -95,7 +93,7 @@ impl Stage {
     /// Waits until a person's answer has reached the broker.
     async fn decided(&self, id: &str, done: impl Fn(&Connection) -> bool) -> Connection {
         let look = || async { Some(self.api.connection(id).await.unwrap()).filter(&done) };
-        until("the answer has arrived", CONSENT_MAX, look).await
+        until("the answer has arrived", look).await
     }
 
     /// What the server was asked at an endpoint, oldest first.

@@ -8,11 +8,13 @@ mod redis;
 mod sentinel;
 pub(crate) mod tls;
 
+use crate::support::AT_MOST;
 use bursar::{
     clock::{SystemClock, Timestamp},
     store::{
         Change, Document, Documents, Expect, Feed, Key, Notice, Room, StoreError, Swapped, Then, Version,
-        embedded::Embedded, redis::RedisStore,
+        embedded::Embedded,
+        redis::{RedisOptions, RedisStore},
     },
 };
 use std::{any::Any, sync::Arc, time::Duration};
@@ -34,9 +36,19 @@ fn in_memory() -> std::future::Ready<Fixture> {
     std::future::ready(Fixture { store: Arc::new(store), _keep: Box::new(()) })
 }
 
+/// A machine that stands still for a second is no failure of the store.
+async fn connected(options: RedisOptions) -> RedisStore {
+    crate::support::until("the store is there", async || match RedisStore::connect(options.clone()).await {
+        Ok(store) => Some(store),
+        Err(StoreError::Unavailable { .. }) => None,
+        Err(other) => panic!("{other:?}"),
+    })
+    .await
+}
+
 async fn on_redis() -> Fixture {
     let server = crate::support::redis::Server::start().await;
-    let store = RedisStore::connect(server.options()).await.unwrap();
+    let store = connected(server.options()).await;
     Fixture { store: Arc::new(store), _keep: Box::new(server) }
 }
 
@@ -45,7 +57,7 @@ async fn on_newest_redis() -> Fixture {
     let server = Server::with(Settings { release: Release::Newest, ..Settings::default() }).await;
     let version: String = server.command(&["INFO", "server"]).await;
     assert!(version.contains("redis_version:8."), "{version}");
-    let store = RedisStore::connect(server.options()).await.unwrap();
+    let store = connected(server.options()).await;
     Fixture { store: Arc::new(store), _keep: Box::new(server) }
 }
 
@@ -145,7 +157,7 @@ async fn due(store: &dyn Documents, limit: usize) -> (Vec<(String, Timestamp)>, 
 }
 
 async fn heard(feed: &mut Box<dyn Feed>) -> Notice {
-    tokio::time::timeout(Duration::from_secs(20), feed.next()).await.expect("no notice").expect("feed ended")
+    tokio::time::timeout(AT_MOST, feed.next()).await.expect("no notice").expect("feed ended")
 }
 
 fn changed(at: &str, version: u64) -> Notice {

@@ -22,17 +22,18 @@ use tokio::time::Instant;
 /// Between two looks at something that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Looks until there is something to see; fails with `what` when there is nothing within `most`.
-pub(crate) async fn until<T, F>(what: &str, most: Duration, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
-    let deadline = Instant::now() + most;
+/// How long anything may take: it only bounds how long a failure takes, and a machine that builds something else
+/// meanwhile stands still for seconds.
+pub(crate) const AT_MOST: Duration = Duration::from_secs(180);
+
+/// Looks until there is something to see; fails with `what` when there is nothing within [`AT_MOST`].
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + AT_MOST;
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(Instant::now() < deadline, "not within {most:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {AT_MOST:?}: {what}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

@@ -16,9 +16,6 @@ use bursar::{
 };
 use std::time::Duration;
 
-/// Until something has happened that is under way already.
-const SOON: Duration = Duration::from_secs(20);
-
 /// What a connection is, apart from what a refresh changes.
 fn identity(connection: &Connection) -> (String, String, String, i32) {
     (connection.name.clone(), connection.uid.clone(), connection.etag.clone(), connection.state)

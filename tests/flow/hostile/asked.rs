@@ -262,7 +262,7 @@ pub(super) async fn introspected(n: usize, case: &Asked) {
     server.does("/token", Act::Turns(vec![first, ok(&scene.rotation(r#","expires_in":3600"#))]));
     let profile = format!(
         "token_endpoint = \"{0}/token\"\nintrospection = \"rfc7662\"\nintrospection_endpoint = \"{0}/introspect\"\n\
-         exchange_timeout = \"4s\"",
+         exchange_timeout = \"8s\"",
         server.base
     );
     let rig = in_doubt(&profile, &scene).await;
@@ -299,7 +299,7 @@ pub(super) async fn revoked(n: usize, case: &Asked) {
     server.does("/token", ok(&scene.rotation("")));
     let profile = format!(
         "token_endpoint = \"{0}/token\"\nrevocation = \"rfc7009\"\nrevocation_endpoint = \"{0}/revoke\"\n\
-         exchange_timeout = \"4s\"",
+         exchange_timeout = \"8s\"",
         server.base
     );
     let (rig, what) = (facing(&profile, &scene).await, case.name);
@@ -333,7 +333,7 @@ pub(super) async fn proven(n: usize, case: &Asked) {
     let scene = Scene::new(n, &server.base, &elsewhere.base);
     server.does("/token", bound(&scene, &scene.new));
     let profile =
-        format!("token_endpoint = \"{}/token\"\ndpop = \"required\"\nexchange_timeout = \"4s\"", server.base);
+        format!("token_endpoint = \"{}/token\"\ndpop = \"required\"\nexchange_timeout = \"8s\"", server.base);
     let (rig, what): (Rig, _) = (facing_nothing(&profile, &scene).await, case.name);
     let token = RefreshToken(Secret::new("canary-import"));
     let grant = NewGrant::RefreshToken { token, api_base_url: None, expires_at: None };

@@ -377,7 +377,7 @@ async fn gone_for_a_front_end(rig: &Rig) -> Browser {
 fn profile(base: &str) -> String {
     format!(
         "issuer = \"{base}\"\ntoken_endpoint = \"{base}/token\"\nauthorization_endpoint = \"{base}/authorize\"\n\
-         response_iss = \"required\"\ngrants = [\"refresh_token\", \"authorization_code\"]\nexchange_timeout = \"4s\""
+         response_iss = \"required\"\ngrants = [\"refresh_token\", \"authorization_code\"]\nexchange_timeout = \"8s\""
     )
 }
 

@@ -203,7 +203,7 @@ pub(super) async fn faced(n: usize, case: &Case) {
     let scene = Scene::new(n, &server.base, &elsewhere.base);
     server.does("/.well-known/", (case.act)(&scene));
     server.does("/token", ok(&scene.rotation("")));
-    let profile = format!("issuer = \"{}\"\ndiscovery = \"oauth\"\nexchange_timeout = \"4s\"", server.base);
+    let profile = format!("issuer = \"{}\"\ndiscovery = \"oauth\"\nexchange_timeout = \"8s\"", server.base);
     let rig = facing(&profile, &scene).await;
     let begun = Instant::now();
     let outcome = rig.a.ask().await;

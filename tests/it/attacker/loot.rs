@@ -30,8 +30,7 @@ impl<'a> RedisLoot<'a> {
 
     /// Runs a command whose arguments may be any bytes.
     pub(super) async fn run<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
-        let client = redis::Client::open(self.server.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = self.server.connection().await.unwrap();
         let mut command = redis::Cmd::new();
         for word in words {
             command.arg(*word);

@@ -9,10 +9,8 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
 };
 
-const READY_MAX: Duration = Duration::from_secs(30);
 const PROGRAM: &str = "usr/local/bin/bursar";
 
 /// In namespaces of mounts of its own: the root bound to itself and made read-only, with `/proc` as runtimes give it and
@@ -150,7 +148,7 @@ impl Running {
     pub(super) async fn ready(&mut self) -> SocketAddr {
         let child = &mut self.child;
         let prints = self.prints.path();
-        until("the broker is ready", READY_MAX, || {
+        until("the broker is ready", || {
             let read = |name: &str| fs::read_to_string(prints.join(name)).unwrap();
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("ended with {status} before it was ready:\n{}", read("err"));
@@ -174,9 +172,9 @@ impl Running {
         assert!(Command::new("sh").args(["-c", &order]).status().unwrap().success());
     }
 
-    pub(super) async fn ended(&mut self, most: Duration) -> ExitStatus {
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        until("the process ends", most, || std::future::ready(child.try_wait().unwrap())).await
+        until("the process ends", || std::future::ready(child.try_wait().unwrap())).await
     }
 
     /// `/proc/PID/status`, by field.

@@ -29,7 +29,7 @@ impl Site for AuthlibSite {
             "extends = \"generic-oauth2\"\nname = \"authlib\"\ndisplay_name = \"Authlib\"\nissuer = \"{issuer}\"\n\
              {offered}\
              token_endpoint = \"{issuer}/token\"\nrevocation = \"rfc7009\"\n\
-             revocation_endpoint = \"{issuer}/revoke\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"10s\"\n"
+             revocation_endpoint = \"{issuer}/revoke\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"25s\"\n"
         )
     }
 

@@ -15,10 +15,8 @@ use bursar::api::{
     start_authorization_request::Method as Start, start_authorization_response::NextStep,
 };
 use futures_util::FutureExt;
-use std::{any::Any, collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
 
-/// From the consent to the first token; a device code is polled for every five seconds.
-pub(super) const CONSENT_MAX: Duration = Duration::from_secs(30);
 pub(super) const REFRESHES: u64 = 2;
 
 pub(super) struct Cell {
@@ -75,7 +73,7 @@ impl Cell {
             // One that is asked for while the consent's own exchange is being finished joins that.
             let (api, id, before) = (&self.api, id.as_str(), last.generation);
             let newer = async || Some(api.refresh(id).await.unwrap()).filter(|now| now.generation > before);
-            let refreshed = until("there is another token", CONSENT_MAX, newer).await;
+            let refreshed = until("there is another token", newer).await;
             assert_eq!(refreshed.generation, last.generation + 1);
             last = api.token(id).await.unwrap();
             self.is_good(&client_id, &last).await;
@@ -190,7 +188,7 @@ impl Cell {
         let active = async || {
             Some(self.api.connection(&id).await.unwrap()).filter(|now| now.state() != State::Pending)
         };
-        until("the connection is authorized", CONSENT_MAX, active).await
+        until("the connection is authorized", active).await
     }
 
     /// A person opens what the broker says, and consents.

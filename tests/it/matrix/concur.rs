@@ -1,7 +1,7 @@
 //! The grants of SAP Concur, at our own simulator of it: nobody else has written one, and what Concur does differs from
 //! every other server.
 
-use super::cell::{CONSENT_MAX, REFRESHES, Seen, caught};
+use super::cell::{REFRESHES, Seen, caught};
 use crate::support::{
     api::{Api, TENANT, name},
     driven::Driven,
@@ -92,7 +92,7 @@ impl Stage {
                 let now = self.api.refresh(&held.id).await.unwrap();
                 Some(now).filter(|now| now.generation > last.generation)
             };
-            let refreshed = until("there is another token", CONSENT_MAX, newer).await;
+            let refreshed = until("there is another token", newer).await;
             assert_eq!(refreshed.generation, last.generation + 1);
             last = self.api.token(&held.id).await.unwrap();
             self.is_good(&held, &last).await;

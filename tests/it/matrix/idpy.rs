@@ -37,7 +37,7 @@ impl Site for IdpySite {
             "extends = \"generic-oauth2\"\nname = \"idpyoidc\"\ndisplay_name = \"idpyoidc\"\nissuer = \"{issuer}\"\n\
              {offered}assertion_audience = \"token_endpoint\"\n\
              token_endpoint = \"{issuer}/token\"\nrevocation = \"rfc7009\"\n\
-             revocation_endpoint = \"{issuer}/revocation\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"10s\"\n"
+             revocation_endpoint = \"{issuer}/revocation\"\nhosts = [\"127.0.0.1:*\"]\nexchange_timeout = \"25s\"\n"
         )
     }
 

@@ -34,7 +34,7 @@ impl Site for OidcProviderSite {
              response_iss = \"required\"\noffline_scopes = [\"openid\", \"offline_access\"]\n\
              ca_certificates = \"\"\"\n{authority}\"\"\"\nrevocation = \"rfc7009\"\n\
              hosts = [\"127.0.0.1:*\"]\nrotation = \"always\"\nreuse = \"revoke_family\"\n\
-             exchange_timeout = \"10s\"\n[authorization_parameters]\nprompt = \"consent\"\n"
+             exchange_timeout = \"25s\"\n[authorization_parameters]\nprompt = \"consent\"\n"
         )
     }
 

@@ -31,7 +31,7 @@ impl Site for ToolkitSite {
              device_authorization_endpoint = \"{issuer}/device-authorization/\"\n\
              token_endpoint = \"{issuer}/token/\"\nrevocation = \"rfc7009\"\n\
              revocation_endpoint = \"{issuer}/revoke_token/\"\nhosts = [\"127.0.0.1:*\"]\n\
-             rotation = \"always\"\nreuse = \"revoke_family\"\nexchange_timeout = \"10s\"\n"
+             rotation = \"always\"\nreuse = \"revoke_family\"\nexchange_timeout = \"25s\"\n"
         )
     }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_bound_connection_lives_with_the_servers_nonces_and_serves_who_has_the_key() {
     let behaviour = json!({
-        "authorize": {"consent": "allow", "pkce": "required"}, "dpop": {"nonce": "asked", "nonce_seconds": 1},
+        "authorize": {"consent": "allow", "pkce": "required"}, "dpop": {"nonce": "asked", "nonce_seconds": 2},
     });
     let stage = Stage::new(behaviour, "dpop = \"required\"").await;
     // A public client: its refresh token is bound too.

@@ -110,7 +110,7 @@ async fn the_broker_signs_a_new_assertion_for_a_subject_at_each_refresh() {
 
 #[tokio::test]
 async fn an_assertion_of_somebody_else_is_good_for_one_token() {
-    let stage = Stage::new(json!({"access_token_seconds": 4}), "").await;
+    let stage = Stage::new(json!({"access_token_seconds": 12}), "").await;
     stage.client("app", "jwt-bearer").await;
     let pem = SigningKey::generate(SigningAlg::Es256).unwrap();
     let key = SigningKey::from_pem(&pem, Some(SigningAlg::Es256), None).unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use bursar::store::{BODY_MAX, Documents, PAGE_MAX};
+use futures_util::StreamExt;
 use std::collections::BTreeMap;
 
 type Store = Arc<dyn Documents>;
@@ -165,7 +166,7 @@ pub(super) async fn a_scan_goes_through_all_pages_in_byte_order(store: Store) {
     let mut want: Vec<String> = (0..600).map(|number| format!("c/{number}")).collect();
     want.extend(["c/-", "c/.", "c//", "c/A", "c/a", "c/a/b", "c/a~", "c/~", "c-", "d"].map(String::from));
     let creates = want.iter().map(|at| create(&*store, at, at.as_bytes(), None));
-    futures_util::future::join_all(creates).await;
+    futures_util::stream::iter(creates).buffer_unordered(32).collect::<Vec<_>>().await;
     want.sort();
     for page in [7, 100, 400, usize::MAX] {
         let (mut got, mut after) = (Vec::new(), None);
@@ -274,6 +275,6 @@ pub(super) async fn a_feed_ends_with_its_store(store: Store) {
     assert_eq!(heard(&mut feed).await, Notice::Gap);
     assert!(tokio::time::timeout(Duration::from_millis(10), feed.next()).await.is_err());
     drop(store);
-    let end = tokio::time::timeout(Duration::from_secs(10), feed.next()).await;
+    let end = tokio::time::timeout(AT_MOST, feed.next()).await;
     assert_eq!(end.expect("the feed goes on"), None);
 }

@@ -5,7 +5,7 @@ use crate::support::{
     ports::free_port,
     redis::{
         Server,
-        fleet::{Cluster, GONE_AFTER, PASSWORD, PRIMARY, Password, Watched, options},
+        fleet::{Cluster, GONE_AFTER, NEVER_GONE, PASSWORD, PRIMARY, Password, Watched, options},
     },
     until,
 };
@@ -15,8 +15,6 @@ use bursar::{
 };
 use rustls::ClientConfig;
 use tokio::time::Instant;
-
-const FAILOVER_MAX: Duration = Duration::from_secs(30);
 
 async fn refused(options: RedisOptions) -> String {
     match RedisStore::connect(options).await {
@@ -28,7 +26,7 @@ async fn refused(options: RedisOptions) -> String {
 
 /// Writes until it is taken, each time over what is there.
 pub(super) async fn written(store: &dyn Documents, at: &str) -> Version {
-    until("a write is taken", FAILOVER_MAX, || async {
+    until("a write is taken", || async {
         let found = store.read(&key(at)).await.ok()?.value;
         let expect = found.map_or(Expect::Absent, |found| Expect::At(found.version));
         match store.swap(put(at, expect, b"", None)).await.ok()?.value {
@@ -46,17 +44,17 @@ pub(super) async fn gap(feed: &mut Box<dyn Feed>) {
 
 #[tokio::test]
 async fn sentinels_lead_to_the_primary_and_every_law_holds_there() {
-    let fleet = Watched::start().await;
+    let fleet = Watched::start(NEVER_GONE).await;
     all_hold(async |namespace| {
         let options = RedisOptions::new(fleet.topology(PRIMARY)).namespace(namespace).unwrap();
-        RedisStore::connect(options).await.unwrap()
+        connected(options).await
     })
     .await;
     let looking = RedisStore::look(fleet.options()).await.unwrap();
     let seen = looking.nodes_now(&SystemClock).await.unwrap();
     assert_eq!((seen.len(), seen[0].replicas), (1, fleet.servers.len() - 1));
     assert_eq!(looking.tried().await.unwrap(), Tried::default());
-    let store = RedisStore::connect(fleet.options()).await.unwrap();
+    let store = connected(fleet.options()).await;
     let risks: Vec<_> = store.durability().into_iter().map(|finding| finding.risk).collect();
     assert_eq!(risks, [Risk::Unknown { setting: "appendfsync" }]);
     mistakes(&fleet).await;
@@ -87,7 +85,7 @@ async fn mistakes(fleet: &Watched) {
     sentinels.truncate(1);
     sentinels.push(HostPort::new("127.0.0.1", free_port()).unwrap());
     let one_away = options(Topology::Sentinel { sentinels, primary });
-    RedisStore::connect(one_away.clone()).await.unwrap();
+    connected(one_away.clone()).await;
     let told = RedisStore::look(one_away).await.unwrap().sentinels_now().await;
     let primary = fleet.servers[0].address();
     assert_eq!((told[0].1.as_ref(), told.len()), (Ok(&primary), 2), "{told:?}");
@@ -117,9 +115,9 @@ async fn refused_or_away(options: RedisOptions) -> String {
 /// moment that it is still the primary.
 #[tokio::test]
 async fn a_primary_that_falls_silent_is_left_for_the_one_that_took_over() {
-    let fleet = Watched::start().await;
+    let fleet = Watched::start(GONE_AFTER).await;
     let confirm = Confirm { replicas: 1, within: Duration::from_millis(100) };
-    let store = RedisStore::connect(fleet.options().confirm(Some(confirm))).await.unwrap();
+    let store = connected(fleet.options().confirm(Some(confirm))).await;
     let mut feed = store.changes().await.unwrap();
     assert_eq!(heard(&mut feed).await, Notice::Gap);
     create(&store, "a", b"1", Some(Timestamp(5))).await;
@@ -135,7 +133,7 @@ async fn a_primary_that_falls_silent_is_left_for_the_one_that_took_over() {
     assert_eq!(version, Version(2), "what was acknowledged was not lost");
     gap(&mut feed).await;
     fleet.servers[0].signal("CONT");
-    until("it is a replica by now", FAILOVER_MAX, || async {
+    until("it is a replica by now", || async {
         let info = fleet.servers[0].replication().await;
         info.contains("role:slave").then_some(())
     })

@@ -120,7 +120,7 @@ async fn a_certificate_that_is_replaced_is_shown_at_the_next_connection() {
     assert_eq!(read(&store, "a").await.unwrap().version, Version(1));
     assert!(kill().await > 0);
     // It worked before: an outage that may pass, which says what has to be mended.
-    let told = crate::support::until("the mistake is met", Duration::from_secs(20), || async {
+    let told = crate::support::until("the mistake is met", || async {
         match store.read(&key("a")).await {
             Err(StoreError::Unavailable { cause }) if cause.contains("store.redis.cert_file") => Some(()),
             Err(StoreError::Unavailable { .. }) => None,
@@ -129,8 +129,5 @@ async fn a_certificate_that_is_replaced_is_shown_at_the_next_connection() {
     });
     told.await;
     *files.identity.lock() = Some(pki.client("bursar.internal"));
-    crate::support::until("it is let in again", Duration::from_secs(20), || async {
-        store.read(&key("a")).await.ok()
-    })
-    .await;
+    crate::support::until("it is let in again", || async { store.read(&key("a")).await.ok() }).await;
 }

@@ -1,5 +1,6 @@
 //! The broker's API as a client has it: the generated clients, with the few calls that tests make.
 
+use super::AT_MOST;
 use bursar::api::{
     self, ClientSecretInput, CompanyRequestTokenGrant, CompleteAuthorizationRequest, CreateClientRequest,
     CreateConnectionRequest, CreateTenantRequest, Environment, GetClientRequest, GetConnectionRequest,
@@ -14,8 +15,6 @@ use std::{net::SocketAddr, time::Duration};
 use tonic::{Request, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-/// What a test waits for one call.
-const CALL_MAX: Duration = Duration::from_secs(30);
 pub(crate) const TENANT: &str = "tenants/acme";
 pub(crate) const CLIENT: &str = "tenants/acme/clients/concur";
 
@@ -30,7 +29,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn of(address: SocketAddr) -> Self {
-        Self::patient(address, CALL_MAX)
+        Self::patient(address, AT_MOST)
     }
 
     /// One that waits so long for a call, its turn on the connection included.
@@ -175,7 +174,7 @@ impl Api {
             grant: Some(Grant { kind: Some(grant) }),
         };
         let mut request = Request::new(request);
-        request.set_timeout(CALL_MAX);
+        request.set_timeout(AT_MOST);
         Ok(self.connections.clone().create_connection(request).await?.into_inner())
     }
 }

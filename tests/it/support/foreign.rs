@@ -7,20 +7,17 @@ pub(crate) mod toolkit;
 
 pub(crate) use oidc_provider::{CLIENT_SECRET, OidcProvider, TokenRequest};
 
+use super::AT_MOST;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::Mutex,
 };
-
-/// How long a program may take until it serves, on a machine that builds something else meanwhile.
-const START_MAX: Duration = Duration::from_secs(30);
 
 /// A server in a process of its own.
 pub(crate) struct Served {
@@ -41,7 +38,7 @@ impl Served {
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start, run `make setup`: {error}"));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = tokio::time::timeout(START_MAX, lines.next_line()).await;
+        let line = tokio::time::timeout(AT_MOST, lines.next_line()).await;
         let line = line.unwrap_or_else(|_| panic!("{name} did not start in time"));
         let line = line.unwrap().unwrap_or_else(|| panic!("{name} ended at once"));
         let said: Value = serde_json::from_str(&line).unwrap();

@@ -3,11 +3,7 @@
 use super::{foreign::python, probes::Probes, until};
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::{collections::BTreeSet, time::Duration};
-
-/// How long a change may take to show: counts of connections are 15 s apart and summaries of the trail 30 s, on a machine
-/// that builds something else meanwhile.
-const SHOWN_MAX: Duration = Duration::from_secs(120);
+use std::collections::BTreeSet;
 
 /// One process that is scraped, and which of its metrics were seen to do as they should.
 pub(crate) struct Scraped {
@@ -33,7 +29,7 @@ impl Scraped {
 
     /// Waits until the value is as wanted.
     pub(crate) async fn becomes(&self, series: &str, wanted: impl Fn(f64) -> bool) -> f64 {
-        let value = until(&format!("{series} is as it should be"), SHOWN_MAX, || async {
+        let value = until(&format!("{series} is as it should be"), || async {
             self.value(series).await.filter(|value| wanted(*value))
         })
         .await;

@@ -1,17 +1,12 @@
 //! What a kubelet and a Prometheus do: questions to the listener for probes, by plain HTTP.
 
-use super::until;
+use super::{AT_MOST, until};
 use crate::support::process::Broker;
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, net::SocketAddr, path::Path};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-
-/// How long the listener may take to be there, on a machine that builds something else meanwhile.
-const OPEN_MAX: Duration = Duration::from_secs(30);
-/// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// The listener of one process.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +36,7 @@ impl Probes {
             let line = lines.rev().find(|line| line["message"] == "listening for probes")?;
             line["address"].as_str()?.parse().ok().map(Self)
         };
-        until("probes are answered", OPEN_MAX, || std::future::ready(told())).await
+        until("probes are answered", || std::future::ready(told())).await
     }
 
     pub(crate) const fn at(address: SocketAddr) -> Self {
@@ -73,12 +68,12 @@ impl Probes {
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        tokio::time::timeout(ANSWER_MAX, talk).await.expect("no answer from the listener for probes")
+        tokio::time::timeout(AT_MOST, talk).await.expect("no answer from the listener for probes")
     }
 
     /// Looks at readiness until it is as wanted, and gives the report.
-    pub(crate) async fn readiness(&self, status: u16, line: &str, most: Duration) -> String {
-        until(&format!("/readyz answers {status} with {line:?}"), most, || async {
+    pub(crate) async fn readiness(&self, status: u16, line: &str) -> String {
+        until(&format!("/readyz answers {status} with {line:?}"), || async {
             let answered = self.get("/readyz").await;
             (answered.status == status && answered.body.contains(line)).then_some(answered.body)
         })

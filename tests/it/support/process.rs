@@ -1,7 +1,7 @@
 //! The real program in a process of its own: started, waited for, killed, started again. What it prints goes to
 //! files. Ends with its value, by process id.
 
-use super::until;
+use super::{AT_MOST, until};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
@@ -13,10 +13,6 @@ use std::{
 use tokio::io::AsyncWriteExt;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
-/// How long the program may take until it is ready, on a machine that builds something else meanwhile.
-const READY_MAX: Duration = Duration::from_secs(30);
-/// How long a command or a start that is bound to fail may take.
-const END_MAX: Duration = Duration::from_secs(30);
 /// Most lines of a log that a failed test shows.
 const REPORTED_MAX: usize = 40;
 /// The kernel's clock ticks a second, in which it counts a process's time.
@@ -87,9 +83,9 @@ impl Broker {
     }
 
     /// Waits for its end.
-    pub(crate) async fn ended(&mut self, most: Duration) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        until("the process ends", most, || std::future::ready(child.try_wait().unwrap())).await
+        until("the process ends", || std::future::ready(child.try_wait().unwrap())).await
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -124,7 +120,7 @@ impl Broker {
     pub(crate) async fn ready(&mut self) {
         let (said, logged) = (self.said_path(), self.folder.join(format!("{}.err", self.starts)));
         let child = &mut self.child;
-        until("the broker is ready", READY_MAX, || {
+        until("the broker is ready", || {
             let ready = fs::read_to_string(&said).unwrap().lines().any(|line| line == "ready");
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("ended with {status} before it was ready:\n{}", fs::read_to_string(&logged).unwrap());
@@ -194,7 +190,7 @@ pub(crate) async fn run_with(arguments: &[&str], input: &str) -> Output {
     let mut child = command.kill_on_drop(true).spawn().unwrap();
     // An error means that it did not want to know.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).await;
-    tokio::time::timeout(END_MAX, child.wait_with_output()).await.expect("the command did not end").unwrap()
+    tokio::time::timeout(AT_MOST, child.wait_with_output()).await.expect("the command did not end").unwrap()
 }
 
 /// Where nobody listens. Whatever heeds a proxy of the environment gets nowhere, in every test with a process.

@@ -3,8 +3,9 @@
 
 pub(crate) mod fleet;
 
-use super::{foreign::python_package, ports::free_port};
+use super::{AT_MOST, foreign::python_package, ports::free_port};
 use bursar::{domain::host_port::HostPort, store::redis::RedisOptions};
+use redis::aio::MultiplexedConnection;
 use std::{
     fmt::Write as _,
     fs::File,
@@ -20,8 +21,6 @@ use testcontainers::{
 };
 use tokio::time::Instant;
 
-/// How long a server may take to answer its first question.
-const START_MAX: Duration = Duration::from_secs(60);
 /// How often a server is started before its test fails.
 const TRIES: usize = 10;
 const CONTAINER_PORT: u16 = 6379;
@@ -127,9 +126,16 @@ impl Server {
         self.try_command(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// One that waits longer than the half second that the library has in mind.
+    pub(crate) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let most = Some(AT_MOST);
+        let patient =
+            redis::AsyncConnectionConfig::new().set_response_timeout(most).set_connection_timeout(most);
+        redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&patient).await
+    }
+
     async fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = self.connection().await?;
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut connection).await
@@ -196,7 +202,7 @@ impl Server {
                 }
                 Host::Container(_) => {}
             }
-            assert!(begin.elapsed() < START_MAX, "Redis did not answer: {:?}", told.err());
+            assert!(begin.elapsed() < AT_MOST, "Redis did not answer: {:?}", told.err());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -2,6 +2,7 @@
 //! and configuration files.
 
 use super::{
+    AT_MOST,
     api::{Api, name},
     redis::Server,
 };
@@ -14,9 +15,6 @@ use bursar::{
 };
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::Instant;
-
-/// How long the books may take to agree: longer than a refresh that is under way.
-const BOOKS_MAX: Duration = Duration::from_secs(20);
 
 const SITES: [&str; 4] = ["glz", "us2", "eu2", "apj1"];
 
@@ -44,8 +42,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             lifetime: Duration::from_secs(3600),
-            exchange_timeout: Duration::from_secs(5),
-            grace: Duration::from_secs(30),
+            exchange_timeout: Duration::from_secs(15),
+            grace: Duration::from_secs(60),
             log: "info",
             app_secret: None,
             unlisted: &[],
@@ -110,7 +108,7 @@ impl Scene {
             "listen = \"127.0.0.1:0\"\nreplica = \"{broker}\"\ndata_dir = \"{}\"\n{store}\
              [keys]\nkeyset_file = \"{}\"\n[providers]\ndir = \"{}\"\n[refresh]\nlease_extra = \"5s\"\n\
              [egress]\naddresses = \"loopback\"\n[log]\nlevel = \"{}\"\n\
-             [limits]\nrequest_timeout = \"15s\"\n[shutdown]\ngrace = \"{}s\"\n",
+             [limits]\nrequest_timeout = \"60s\"\n[shutdown]\ngrace = \"{}s\"\n",
             at("data"),
             at("keyset"),
             at("providers"),
@@ -149,7 +147,7 @@ impl Scene {
     /// which the server had counted the same. A rotation that was lost makes every such look differ, for ever.
     pub(crate) async fn books_agree(&self, api: &Api, held: &[Held]) {
         let mut open: Vec<&Held> = held.iter().collect();
-        let deadline = Instant::now() + BOOKS_MAX;
+        let deadline = Instant::now() + AT_MOST;
         loop {
             let counters = self.simulator.counters();
             assert_eq!(counters.total.double_uses, 0, "{:?}", counters.total);

@@ -1,6 +1,6 @@
 //! One broker with a store in a file.
 
-use super::{SOON, answer_late, identities};
+use super::{answer_late, identities};
 use crate::support::{
     api::Api,
     process::{self, Broker},
@@ -24,8 +24,10 @@ async fn a_killed_broker_serves_the_same_tokens_again_and_asks_for_nothing_twice
         let counters = scene.simulator.counters();
         held.iter().all(|one| counters.of(&one.company.company).refreshed >= least)
     };
+    // What is issued from now on lasts: nothing is due again before both sides have been compared.
+    scene.simulator.change_behaviour(&serde_json::json!({"access_token_seconds": 60})).unwrap();
     // The import counts as one. The second round begins half a lifetime after it and is over in a moment.
-    until("all are refreshed", SOON, || async {
+    until("all are refreshed", || async {
         let told = refreshed(2) && api.all().await.iter().all(|one| one.generation >= 2);
         told.then_some(())
     })
@@ -46,7 +48,7 @@ async fn a_killed_broker_serves_the_same_tokens_again_and_asks_for_nothing_twice
     assert_eq!(scene.simulator.counters().total, asked);
     scene.books_agree(&api, &held).await;
 
-    until("all are refreshed again", SOON, || async {
+    until("all are refreshed again", || async {
         let told = refreshed(3) && api.all().await.iter().all(|one| one.generation >= 3);
         told.then_some(())
     })
@@ -77,7 +79,7 @@ async fn a_wrong_keyset_opens_nothing_and_changes_nothing() {
     let held = scene.connect(&api, 3).await;
     let (before, token) = (identities(&api).await, api.token("c0").await.unwrap().access_token);
     broker.terminate();
-    assert!(broker.ended(SOON).await.success());
+    assert!(broker.ended().await.success());
 
     let right = std::fs::read_to_string(scene.path("keyset")).unwrap();
     scene.write("keyset", FileMode::Secret, bursar::app::generate_keyset().unwrap().expose());
@@ -129,9 +131,8 @@ async fn an_answer_that_nobody_waits_for_is_stored_before_the_end() {
     let api = Api::of(broker.address());
     let found = api.connection("c0").await.unwrap();
     assert_eq!((found.generation >= 2, found.state()), (true, State::Active));
-    until("it goes on", SOON, || async { (scene.simulator.counters().total.refreshed >= 3).then_some(()) })
-        .await;
-    until("both sides agree", SOON, || async {
+    until("it goes on", || async { (scene.simulator.counters().total.refreshed >= 3).then_some(()) }).await;
+    until("both sides agree", || async {
         let counted = scene.simulator.counters().total;
         let found = api.connection("c0").await.unwrap().generation;
         (counted.refreshed == found && counted == scene.simulator.counters().total).then_some(())
@@ -143,13 +144,13 @@ async fn an_answer_that_nobody_waits_for_is_stored_before_the_end() {
 
 /// SIGTERM while the answer to the refresh of this number is on its way; the process ends well and in time.
 async fn stop_in_mid_exchange(scene: &Scene, broker: &mut Broker, number: u64) {
-    until("the exchange is under way", SOON, || async {
+    until("the exchange is under way", || async {
         (scene.simulator.counters().total.refreshed == number).then_some(())
     })
     .await;
     let asked = Instant::now();
     broker.terminate();
-    let status = broker.ended(scene.settings.grace).await;
+    let status = broker.ended().await;
     assert!(status.success(), "{status}:\n{}", broker.logged());
     println!("ended {:?} after SIGTERM", asked.elapsed());
 }

@@ -13,17 +13,15 @@ use crate::support::{
 };
 use bursar::api::GetTokenRequest;
 use serde_json::json;
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 use tonic::Request;
 
-/// How long a broker may take to tell, on a machine that builds something else meanwhile.
-const TOLD_MAX: Duration = Duration::from_secs(60);
 const AWAY: &str = "traces cannot be delivered";
 const BACK: &str = "traces can be delivered again";
 
 async fn says(broker: &Broker, words: &str) {
     let look = || async { broker.logged().contains(words).then_some(()) };
-    until(words, TOLD_MAX, look).await;
+    until(words, look).await;
 }
 
 fn count(broker: &Broker, words: &str) -> usize {
@@ -49,14 +47,14 @@ async fn a_collector_that_is_away_does_no_harm_and_is_told_of_once() {
         stage.api.refresh(&id).await.unwrap();
         (count(&stage.broker, BACK) == 1).then_some(())
     };
-    until("the broker delivers again", TOLD_MAX, refreshes).await;
+    until("the broker delivers again", refreshes).await;
     assert!(!collector.spans().is_empty());
 
     // Gone again, it does not hold the end of the process either.
     drop(collector);
     stage.api.refresh(&id).await.unwrap();
     stage.broker.terminate();
-    let ended = stage.broker.ended(stage.scene.settings.grace).await;
+    let ended = stage.broker.ended().await;
     assert!(ended.success(), "{ended}");
 }
 
@@ -70,7 +68,7 @@ async fn the_last_spans_are_delivered_before_the_process_ends() {
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     stage.api.tokens.clone().get_token(request).await.unwrap();
     stage.broker.terminate();
-    let ended = stage.broker.ended(stage.scene.settings.grace).await;
+    let ended = stage.broker.ended().await;
     assert!(ended.success(), "{ended}");
     assert!(collector.spans().iter().any(|(_, span)| hex(&span.trace_id) == trace));
 }
@@ -100,7 +98,7 @@ async fn a_collector_is_believed_by_the_authorities_that_are_configured() {
 
     let Stage { scene, mut broker, held, .. } = stage;
     broker.terminate();
-    broker.ended(scene.settings.grace).await;
+    broker.ended().await;
     scene.config_with("one", &Place::Embedded, &believed);
     broker.restart().await;
     let api = Api::of(broker.address());
@@ -110,6 +108,6 @@ async fn a_collector_is_believed_by_the_authorities_that_are_configured() {
         let mut all = spans.as_array().unwrap().iter();
         all.any(|span| span["name"] == "refresh" && span["service"] == "bursar").then_some(())
     };
-    until("the refresh has arrived", TOLD_MAX, arrived).await;
+    until("the refresh has arrived", arrived).await;
     assert_eq!(count(&broker, AWAY), 0);
 }

@@ -15,10 +15,10 @@ pub(crate) const USER: &str = "bursar";
 pub(crate) const PASSWORD: &str = "let-bursar-in";
 /// What the sentinels call the primary.
 pub(crate) const PRIMARY: &str = "tokens";
-/// After how long a server that is silent counts as gone.
-pub(crate) const GONE_AFTER: Duration = Duration::from_secs(1);
-/// How long a fleet may take until all know each other.
-const TOGETHER_MAX: Duration = Duration::from_secs(40);
+/// After how long a server that is silent counts as gone, where one is made to.
+pub(crate) const GONE_AFTER: Duration = Duration::from_secs(3);
+/// The same where nobody is to fail over, though the machine stands still for a while.
+pub(crate) const NEVER_GONE: Duration = Duration::from_secs(60);
 const PRIMARIES: usize = 3;
 
 /// One primary, two replicas, three sentinels.
@@ -72,14 +72,14 @@ fn data(node: Node, lines: &[String]) -> Settings {
 }
 
 impl Watched {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(gone_after: Duration) -> Self {
         let lines = vec!["min-replicas-to-write 1".to_owned(), "min-replicas-max-lag 5".to_owned()];
         let first = Server::with(data(Node::Single, &lines)).await;
         let follows = [lines, vec![format!("replicaof 127.0.0.1 {}", first.port())]].concat();
         let settings = data(Node::Single, &follows);
         let (one, other) = tokio::join!(Server::with(settings.clone()), Server::with(settings));
         let servers = vec![first, one, other];
-        until("the replicas are online", TOGETHER_MAX, || async {
+        until("the replicas are online", || async {
             let info = servers[0].replication().await;
             (info.matches("state=online").count() == 2).then_some(())
         })
@@ -87,14 +87,14 @@ impl Watched {
         let lines = vec![
             format!("user {USER} on >{PASSWORD} +sentinel|master"),
             format!("sentinel monitor {PRIMARY} 127.0.0.1 {} 2", servers[0].port()),
-            format!("sentinel down-after-milliseconds {PRIMARY} {}", GONE_AFTER.as_millis()),
+            format!("sentinel down-after-milliseconds {PRIMARY} {}", gone_after.as_millis()),
             format!("sentinel failover-timeout {PRIMARY} 5000"),
             format!("sentinel parallel-syncs {PRIMARY} 2"),
         ];
         let settings = Settings { node: Node::Sentinel, lines, ..Settings::default() };
         let sentinels = join_all((0..3).map(|_| Server::with(settings.clone()))).await;
         for sentinel in &sentinels {
-            until("the sentinels know each other", TOGETHER_MAX, || async {
+            until("the sentinels know each other", || async {
                 let told: HashMap<String, String> = sentinel.command(&["SENTINEL", "MASTER", PRIMARY]).await;
                 (told["num-slaves"] == "2" && told["num-other-sentinels"] == "2").then_some(())
             })
@@ -142,7 +142,7 @@ impl Cluster {
             replica.command::<()>(&["CLUSTER", "REPLICATE", &of]).await;
         }
         for replica in &servers[PRIMARIES..] {
-            until("the replica is in step", TOGETHER_MAX, || async {
+            until("the replica is in step", || async {
                 let info = replica.replication().await;
                 info.contains("master_link_status:up").then_some(())
             })
@@ -150,7 +150,7 @@ impl Cluster {
         }
         // Everybody has heard of the replicas, or none of them is elected.
         for server in &servers {
-            until("the replicas are known", TOGETHER_MAX, || async {
+            until("the replicas are known", || async {
                 let nodes: String = server.command(&["CLUSTER", "NODES"]).await;
                 (nodes.matches(" slave ").count() + nodes.matches(",slave ").count() == PRIMARIES)
                     .then_some(())
@@ -182,7 +182,7 @@ impl Cluster {
 
 async fn all_say(servers: &[Server], lines: &[&str]) {
     for server in servers {
-        until("the nodes of the cluster know each other", TOGETHER_MAX, || async {
+        until("the nodes of the cluster know each other", || async {
             let info: String = server.command(&["CLUSTER", "INFO"]).await;
             lines.iter().all(|line| info.contains(line)).then_some(())
         })
