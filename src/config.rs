@@ -220,6 +220,7 @@ pub struct Audit {
     pub dir: Option<PathBuf>,
     pub releases: Releases,
     pub rotate_bytes: u64,
+    pub write_timeout: Duration,
     pub second: Option<SecondSink>,
 }
 

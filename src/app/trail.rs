@@ -51,6 +51,7 @@ pub(super) async fn open(
             config::Releases::Every => Releases::Every,
         },
         rotate_bytes: config.audit.rotate_bytes,
+        write_timeout: config.audit.write_timeout,
         second: config.audit.second.as_ref().map(|second| match second {
             config::SecondSink::Stdout => Second::Stdout,
             config::SecondSink::SyslogSocket(path) => Second::SyslogSocket(path.clone()),

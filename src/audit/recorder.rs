@@ -42,6 +42,8 @@ pub struct Settings {
     pub replica: String,
     pub releases: Releases,
     pub rotate_bytes: u64,
+    /// Longest that a call waits for its line.
+    pub write_timeout: Duration,
     pub second: Option<Second>,
     /// This machine, as syslog's header names it.
     pub host: String,
@@ -90,7 +92,8 @@ impl Recorder {
         key: Arc<AuditKey>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Settings { folder, replica, releases, rotate_bytes, second, host, around } = settings;
+        let Settings { folder, replica, releases, rotate_bytes, write_timeout, second, host, around } =
+            settings;
         let replica = Name::of(&replica);
         let options = chain::Options {
             key: key.clone(),
@@ -109,7 +112,7 @@ impl Recorder {
             None => (Sink::none(), None),
         };
         let drops = sink.drops();
-        let (writer, scribe) = writer::open(chain, sink, clock.clone());
+        let (writer, scribe) = writer::open(chain, sink, clock.clone(), write_timeout);
         let recorder = Arc::new(Self {
             writer,
             key,
@@ -261,7 +264,7 @@ impl Recorder {
     }
 
     /// On record when this returns, if it was not before: no token leaves earlier. Fails within
-    /// [`PATIENCE`](super::writer::PATIENCE).
+    /// [`write_timeout`](Settings::write_timeout).
     pub async fn release(
         &self,
         caller: &str,

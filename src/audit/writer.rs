@@ -1,6 +1,6 @@
 //! Group commit: whatever was asked while the disk was busy is written and made durable together, and everybody is
-//! told. A disk that is full, broken or stuck makes callers fail within [`PATIENCE`]; when it is back, so is the trail,
-//! without being told.
+//! told. A disk that is full, broken or stuck makes callers fail in time; when it is back, so is the trail, without being
+//! told.
 
 use super::{
     chain::{Chain, GROUP_MAX},
@@ -16,8 +16,6 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Longest that a call waits for its record.
-pub const PATIENCE: Duration = Duration::from_millis(500);
 /// Events that wait for the disk at most; more are refused at once.
 pub const QUEUE_MAX: usize = 8 * 1024;
 /// After a failure the disk is left alone for this long.
@@ -35,6 +33,8 @@ pub struct Writer {
     head: watch::Receiver<Head>,
     clock: Arc<dyn Clock>,
     chain: Uuid,
+    /// Longest that a call waits for its record.
+    patience: Duration,
 }
 
 struct Entry {
@@ -52,22 +52,23 @@ pub struct Scribe {
     head: watch::Sender<Head>,
     clock: Arc<dyn Clock>,
     sink: Sink,
+    patience: Duration,
 }
 
-/// The two ends of a chain's queue.
-pub fn open(chain: Chain, sink: Sink, clock: Arc<dyn Clock>) -> (Writer, Scribe) {
+/// The two ends of a chain's queue. No call waits longer than `patience` for its record.
+pub fn open(chain: Chain, sink: Sink, clock: Arc<dyn Clock>, patience: Duration) -> (Writer, Scribe) {
     let (into, queue) = mpsc::channel(QUEUE_MAX);
     let (head, seen) = watch::channel(chain.head());
-    let writer = Writer { queue: into, head: seen, clock: clock.clone(), chain: chain.id() };
-    (writer, Scribe { chain, queue, head, clock, sink })
+    let writer = Writer { queue: into, head: seen, clock: clock.clone(), chain: chain.id(), patience };
+    (writer, Scribe { chain, queue, head, clock, sink, patience })
 }
 
 impl Writer {
-    /// Returns when the event is on the disk; fails within [`PATIENCE`] if it is not by then. What failed by time may
+    /// Returns when the event is on the disk; fails in time if it is not by then. What failed by time may
     /// come to be on record later: more can be on record than happened, never less.
     pub async fn record(&self, event: Event) -> Result<(), AuditDown> {
         let told = self.hand_in(event)?;
-        match timeout(PATIENCE, told).await {
+        match timeout(self.patience, told).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) | Err(_) => Err(AuditDown),
         }
@@ -119,7 +120,7 @@ impl Scribe {
                 let written = chain.append(now, &events);
                 (chain, written)
             });
-            let in_time = timeout(PATIENCE, &mut written).await;
+            let in_time = timeout(self.patience, &mut written).await;
             let written = if let Ok(written) = in_time {
                 written
             } else {

@@ -31,6 +31,7 @@ impl Settings {
                 _ => Releases::First,
             },
             rotate_bytes: self.get("audit.rotate_bytes"),
+            write_timeout: self.get("audit.write_timeout"),
             second: match (second.as_str(), address) {
                 ("stdout", _) => Some(SecondSink::Stdout),
                 ("syslog", Some(address)) => Some(SecondSink::SyslogUdp(address)),

@@ -211,6 +211,7 @@ impl Settings {
         let [tick, extra] = ["refresh.tick", "refresh.lease_extra"];
         let [request, age, grace] = ["limits.request_timeout", "limits.connection_age", "shutdown.grace"];
         self.nests(tick, extra, |inner, outer| inner < outer, "shorter than");
+        self.nests("audit.write_timeout", request, |inner, outer| inner < outer, "shorter than");
         self.nests(request, age, |inner, outer| inner <= outer, "at most");
         let apart = format!("at least {} shorter than", shown(DRAIN));
         self.nests(request, grace, |inner, outer| inner + DRAIN <= outer, &apart);

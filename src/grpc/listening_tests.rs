@@ -179,7 +179,7 @@ async fn stays_no_longer(
     connection.flush().await.unwrap();
     soon(client.read_exact(&mut bytes)).await.unwrap();
     tokio::time::pause();
-    tokio::time::advance(SPARE).await;
+    tokio::time::advance(SPARE + Duration::from_secs(1)).await;
     client.write_all(b"HTT").await.unwrap();
     let late = |ended: io::Result<()>| assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     late(connection.read(&mut bytes).await.map(drop));

@@ -125,7 +125,7 @@ async fn nothing_leaves_and_nothing_changes_while_the_trail_cannot_be_written() 
     let config = scene.config("one", &Place::Embedded);
     let text_of = fs::read_to_string(&config).unwrap();
     // As small as files may be, and each line on its own: the next file is due soon.
-    let small = format!("{text_of}[audit]\nrotate_bytes = 65536\nreleases = \"every\"\n");
+    let small = format!("{text_of}rotate_bytes = 65536\nreleases = \"every\"\n");
     scene.write("one.toml", FileMode::Plain, &small);
     let mut broker = Broker::serve(&config).await;
     let api = Api::of(broker.address());
@@ -269,7 +269,7 @@ async fn a_second_process_in_the_same_folder_and_a_folder_that_is_none_are_refus
     let config = scene.config("one", &Place::Embedded);
     let given = fs::read_to_string(&config).unwrap();
     scene.write("file", FileMode::Plain, "");
-    let unusable = format!("{given}[audit]\ndir = \"{}\"\n", scene.path("file").display());
+    let unusable = format!("{given}dir = \"{}\"\n", scene.path("file").display());
     scene.write("one.toml", FileMode::Plain, &unusable);
     let refused = process::run(&["serve", "--config", &config.display().to_string()]).await;
     let told = text(&refused.stderr);
@@ -298,7 +298,7 @@ async fn standard_output_takes_the_same_lines_where_that_is_asked_for() {
     let scene = Scene::new(Settings::default()).await;
     let config = scene.config("one", &Place::Embedded);
     let given = fs::read_to_string(&config).unwrap();
-    scene.write("one.toml", FileMode::Plain, &format!("{given}[audit]\nsecond = \"stdout\"\n"));
+    scene.write("one.toml", FileMode::Plain, &format!("{given}second = \"stdout\"\n"));
     let broker = Broker::serve(&config).await;
     Api::of(broker.address()).create_tenant().await;
     let done = until("the lines are there", || async {

@@ -316,8 +316,8 @@ async fn what_is_written_wrong_is_told_with_its_place() {
     assert!(told.mends().contains("`bursar policy check"), "{}", told.mends());
 
     // A file stands where the folder would be.
-    let audit = format!("[audit]\ndir = \"{}\"\n[log]", at("keyset"));
-    let told = doctor(&changed(&config, "audit", "[log]", &audit), &[]).await;
+    let audit = format!("[audit]\ndir = \"{}\"\n", at("keyset"));
+    let told = doctor(&changed(&config, "audit", "[audit]\n", &audit), &[]).await;
     told.has_exactly("no trail", &[("audit.folder", "fail")]);
 
     scene.write(

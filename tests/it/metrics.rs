@@ -318,7 +318,7 @@ async fn documented(text: &str) {
 async fn audit_failures() -> Scraped {
     let scene = Scene::new(Settings::default()).await;
     let config = scene.config("one", &Place::Embedded);
-    let trail = "[audit]\nreleases = \"every\"\nrotate_bytes = 65536\n";
+    let trail = "releases = \"every\"\nrotate_bytes = 65536\n";
     fs::write(&config, format!("{}{trail}", fs::read_to_string(&config).unwrap())).unwrap();
     probes::watched(&config, "10m");
     let broker = Broker::serve(&config).await;

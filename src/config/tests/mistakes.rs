@@ -135,6 +135,12 @@ const ANYWHERE: &[Case] = &[
         "lower refresh.tick or raise refresh.lease_extra",
     ),
     (
+        "audit.write_timeout = \"20s\"",
+        "audit.write_timeout",
+        "`audit.write_timeout` is 20s, and must be shorter than `limits.request_timeout`, which is 20s",
+        "lower audit.write_timeout or raise limits.request_timeout",
+    ),
+    (
         "limits.connection_age = \"10s\"",
         "limits.connection_age",
         "`limits.request_timeout` is 20s, and must be at most `limits.connection_age`, which is 10s",

@@ -49,7 +49,7 @@ impl Driven {
         let callback = free_port();
         let config = format!(
             "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n[keys]\nkeyset_file = \"{}\"\n[providers]\ndir = \"{}\"\n\
-             [egress]\naddresses = \"loopback\"\n\
+             [egress]\naddresses = \"loopback\"\n[audit]\nwrite_timeout = \"15s\"\n\
              [authorization]\nlisten = \"127.0.0.1:{callback}\"\npublic_url = \"http://127.0.0.1:{callback}\"\n{consents}",
             path("data").display(),
             path("keyset").display(),

@@ -89,7 +89,7 @@ impl Scene {
         self.simulator.base_url(site).unwrap()
     }
 
-    /// A configuration file of this name for `bursar serve`.
+    /// A configuration file of this name for `bursar serve`. Its last section is `[audit]`.
     pub(crate) fn config(&self, broker: &str, place: &Place<'_>) -> PathBuf {
         let store = match place {
             Place::Embedded => "[store]\nkind = \"embedded\"\n".to_owned(),
@@ -108,11 +108,12 @@ impl Scene {
             "listen = \"127.0.0.1:0\"\nreplica = \"{broker}\"\ndata_dir = \"{}\"\n{store}\
              [keys]\nkeyset_file = \"{}\"\n[providers]\ndir = \"{}\"\n[refresh]\nlease_extra = \"5s\"\n\
              [egress]\naddresses = \"loopback\"\n[log]\nlevel = \"{}\"\n\
-             [limits]\nrequest_timeout = \"60s\"\n[shutdown]\ngrace = \"{}s\"\n",
+             [limits]\nrequest_timeout = \"{}s\"\n[shutdown]\ngrace = \"{}s\"\n[audit]\nwrite_timeout = \"15s\"\n",
             at("data"),
             at("keyset"),
             at("providers"),
             self.settings.log,
+            self.settings.grace.as_secs() - 10,
             self.settings.grace.as_secs(),
         );
         let file = format!("{broker}.toml");

@@ -52,6 +52,7 @@ impl Site {
              [tls]\ncertificate = \"files\"\ncert_file = \"{}\"\nkey_file = \"{}\"\nreload = \"1s\"\n\
              handshake_timeout = \"1m\"\n\
              [identity.spiffe]\nbundles = \"files\"\nbundles_dir = \"{}\"\n\
+             [audit]\nwrite_timeout = \"15s\"\n\
              [policy]\ndir = \"{}\"\nreload = \"1s\"\n[keys]\nkeyset_file = \"{}\"\n",
             at("data"),
             at("socket"),
