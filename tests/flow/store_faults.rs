@@ -3,14 +3,25 @@
 use crate::{
     rig::{HOUR, Rig, TICK, numbered, secs, served},
     server::{DELAY, Say},
-    way::{Fault, Shut},
+    way::{Fault, ShakyWay, Shut},
 };
 use bursar::{
-    broker::{GetTokenError, refresher::RefreshError},
-    domain::{connection::State, failure::Class, lifecycle::Degraded},
-    store::{Room, StoreError},
+    access::Chain,
+    broker::{
+        GetTokenError, audit_key::audit_key, keys::Keyring, refresher::RefreshError,
+    },
+    domain::{
+        connection::State,
+        failure::Class,
+        lifecycle::Degraded,
+        names::Owner,
+    },
+    store::{
+        Room, StoreError,
+        ledger::Ledger,
+    },
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 fn from_warm_copy(token: &str) -> crate::rig::Served {
@@ -111,6 +122,29 @@ async fn a_store_that_takes_no_writes_is_called_that_and_not_a_conflict() {
         assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
         assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
     }
+}
+
+/// In the midst of a failover, say: what there is has to be read only.
+#[tokio::test(start_paused = true)]
+async fn a_replica_starts_over_a_store_that_takes_no_writes() {
+    let rig = Rig::new().await;
+    let (clock, platform) = (&*rig.clock, Chain::Of(Owner::Platform));
+    let key = audit_key(&rig.a.ledger, &rig.a.admin.keys, clock).await.unwrap();
+    let keeping = rig.a.keep_keys();
+    rig.a.custodian.rotate(&platform, "").await.unwrap();
+    let sealed_with = async || rig.a.admin.keys.sealing(&Owner::Platform).await.unwrap().active_version();
+    while sealed_with().await == 1 {
+        sleep(secs(1)).await;
+    }
+    keeping.abort();
+
+    let store = Arc::new(ShakyWay::to(rig.documents.clone()));
+    store.shut(Some(Shut::Refused));
+    let opening = Keyring::open(store.clone(), rig.keyset.clone(), rig.clock.clone(), secs(60));
+    let keys = Arc::new(opening.await.unwrap());
+    let ledger = Ledger::new(store.clone(), keys.clone(), rig.clock.clone());
+    let found = audit_key(&ledger, &keys, clock).await.unwrap();
+    assert_eq!(found.expose(), key.expose(), "though it could not be sealed by the new version");
 }
 
 /// An answer is kept in memory until the store takes it, however often it says no.
