@@ -6,19 +6,19 @@ use crate::{
     way::{Fault, ShakyWay, Shut},
 };
 use bursar::{
-    access::Chain,
+    access::{Chain, Facts},
     broker::{
-        GetTokenError, audit_key::audit_key, keys::Keyring, refresher::RefreshError,
+        GetTokenError, Wish, audit_key::audit_key, keys::Keyring, knowing::Knowing, refresher::RefreshError,
     },
     domain::{
-        connection::State,
+        connection::{Connection, State},
         failure::Class,
         lifecycle::Degraded,
         names::Owner,
     },
     store::{
         Room, StoreError,
-        ledger::Ledger,
+        ledger::{Ledger, Loaded},
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -48,6 +48,36 @@ async fn a_warm_token_is_served_while_the_store_is_away_and_an_expired_one_is_no
     rig.a.store.come_back();
     sleep(secs(1)).await;
     assert_eq!(rig.a.ask().await.unwrap(), served("at2"));
+}
+
+/// Policies ask for a connection's environment, which stands in its client: after each renewal it is looked up anew.
+#[tokio::test(start_paused = true)]
+async fn what_policies_ask_of_a_renewed_connection_does_not_wait_for_a_store_that_is_known_to_be_away() {
+    let rig = Rig::new().await;
+    rig.seed(1).await;
+    rig.seed(2).await;
+    let knowing = Knowing::new(rig.a.broker.clone());
+    let all = [numbered(0), numbered(1), numbered(2)];
+    for name in &all {
+        rig.a.ask_of(name, Wish::default()).await.unwrap();
+        knowing.facts(&knowing.meet(name).await.unwrap().unwrap()).await.unwrap();
+    }
+    sleep(HOUR).await;
+    let mut met = Vec::new();
+    for name in &all {
+        assert_eq!(rig.a.ask_of(name, Wish::default()).await.unwrap(), served("at2"));
+        met.push(knowing.meet(name).await.unwrap().unwrap());
+    }
+    rig.a.store.hang(secs(2));
+    let begun = Instant::now();
+    let answered_after = async |loaded: &Loaded<Connection>| {
+        let Facts::Connection(facts) = knowing.facts(loaded).await.unwrap() else { panic!("{loaded:?}") };
+        assert!(facts.environment.is_some());
+        begun.elapsed()
+    };
+    assert_eq!(answered_after(&met[0]).await, secs(2), "the first to ask finds out");
+    let others = tokio::join!(answered_after(&met[1]), answered_after(&met[2]));
+    assert_eq!(others, (secs(4), secs(2)), "one looks whether it is back, and nobody else waits for it");
 }
 
 #[tokio::test(start_paused = true)]
