@@ -58,6 +58,15 @@ impl Knowing {
         Ok(Facts::Connection(Box::new(ConnectionFacts::of(record, loaded.version.0, environment))))
     }
 
+    /// Asks the store for a connection as if it were not known here, and fails as that fails where there is none.
+    pub async fn ask_in_vain(&self, name: &ConnectionName) -> Result<(), StoreError> {
+        match self.broker.ledger.read::<Connection>(name).await {
+            Err(err @ (StoreError::Unavailable { .. } | StoreError::Unusable { .. })) => Err(err),
+            // Of what is not there there would be nothing to find wrong.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// While the store is away, what was known before is the best that there is, as it is of the connection itself; and
     /// one at a time looks whether it is back.
     async fn looked_up(
