@@ -375,6 +375,30 @@ async fn what_is_hidden_looks_absent_also_where_it_is_in_memory_and_nothing_else
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_when_its_caller_has_hung_up_keeps_its_place() {
+    let world =
+        World::short_of(Short::Place, Set::Ordinary, vec![Principal::new("spiffe", Role::Admin)]).await;
+    let admin = &world.principals[0];
+    let get = async || world.ask(admin, "GetTenant", &serde_json::json!({"name": "tenants/aaa"})).await;
+    assert_eq!(get().await.code, Code::Ok);
+    for method in ["DeleteTenant", "UndeleteTenant"] {
+        world.store().then(Fault::LateWrite("tenant/", Duration::from_secs(2)));
+        let mut request = serde_json::json!({"name": "tenants/bbb"});
+        if method == "DeleteTenant" {
+            request["force"] = true.into();
+        }
+        let deleting = world.begun(admin, method, request);
+        sleep(Duration::from_millis(500)).await;
+        deleting.abort();
+        sleep(Duration::from_millis(500)).await;
+        let answer = get().await;
+        assert_eq!(answer.info.get("reason").map(String::as_str), Some("OVERLOADED"), "{method}: {answer:?}");
+        sleep(Duration::from_millis(2500)).await;
+        assert_eq!(get().await.code, Code::Ok, "{method}: it has come to its end");
+    }
+}
+
 /// Of what is hidden and of what is not there, the same; or with a client that is hidden, and one that is not there.
 async fn alike(world: &World, principal: &Principal, cell: &Cell) {
     let mut all = BTreeSet::new();
