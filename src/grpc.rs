@@ -4,6 +4,7 @@ pub mod clients;
 pub mod connections;
 pub mod errors;
 pub mod filter;
+mod finishing;
 pub mod from_proto;
 pub mod gate;
 pub mod guard;

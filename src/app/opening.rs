@@ -21,11 +21,11 @@ pub(super) async fn store(
 ) -> anyhow::Result<Option<Arc<dyn Documents>>> {
     let tried = async || match (documents(config, clock.clone()).await, &config.store) {
         (Err(error), Store::Redis(_)) => match error.downcast_ref::<StoreError>() {
-            Some(away @ StoreError::Unavailable { .. }) => {
+            Some(away) if may_pass(away) => {
                 not_there(away, standing);
                 Ok(None)
             }
-            _ => Err(error),
+            Some(_) | None => Err(error),
         },
         (found, _) => found.map(Some),
     };
@@ -51,8 +51,18 @@ fn create_folder(folder: Option<&Path>) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("folder {} cannot be made", folder.display()))
 }
 
+/// Whether waiting mends it: a failover and a full store end, what is configured wrongly does not. What was begun
+/// before needs no write to start.
+const fn may_pass(error: &StoreError) -> bool {
+    error.is_outage() || matches!(error, StoreError::Full)
+}
+
 fn not_there(error: &StoreError, standing: &Standing) {
-    tracing::warn!(%error, "this replica is not ready: the store does not answer yet");
+    if matches!(error, StoreError::Unavailable { .. }) {
+        tracing::warn!(%error, "this replica is not ready: the store does not answer yet");
+    } else {
+        tracing::warn!(%error, "this replica is not ready: the store does not take its first records yet");
+    }
     standing.no_answer(error);
 }
 
@@ -84,11 +94,31 @@ impl Opening<'_> {
                 self.standing.root_key(RootKey::Waits(error.to_string()));
                 Ok(None)
             }
-            Err(KeyringError::Store(error @ StoreError::Unavailable { .. })) => {
+            Err(KeyringError::Store(error)) if may_pass(&error) => {
                 not_there(&error, self.standing);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_waits_for_a_store_that_comes_back_and_for_no_other() {
+        let cause = || "as the test says".to_owned();
+        for (error, want) in [
+            (StoreError::Unavailable { cause: cause() }, true),
+            (StoreError::WritesRefused { cause: cause() }, true),
+            (StoreError::Full, true),
+            (StoreError::Unusable { cause: cause() }, false),
+            (StoreError::Forged { key: cause() }, false),
+            (StoreError::Broken { key: cause(), cause: cause() }, false),
+        ] {
+            assert_eq!(may_pass(&error), want, "{error}");
         }
     }
 }

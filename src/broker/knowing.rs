@@ -58,13 +58,27 @@ impl Knowing {
         Ok(Facts::Connection(Box::new(ConnectionFacts::of(record, loaded.version.0, environment))))
     }
 
-    /// While the store is away, what was known before is the best that there is, as it is of the connection itself.
+    /// Asks the store for a connection as if it were not known here, and fails as that fails where there is none.
+    pub async fn ask_in_vain(&self, name: &ConnectionName) -> Result<(), StoreError> {
+        match self.broker.ledger.read::<Connection>(name).await {
+            Err(err @ (StoreError::Unavailable { .. } | StoreError::Unusable { .. })) => Err(err),
+            // Of what is not there there would be nothing to find wrong.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// While the store is away, what was known before is the best that there is, as it is of the connection itself; and
+    /// one at a time looks whether it is back.
     async fn looked_up(
         &self,
         loaded: &Loaded<Connection>,
         before: Option<Known>,
     ) -> Result<Option<Environment>, StoreError> {
         let (record, version) = (&loaded.record, loaded.version);
+        let _probe = match (before, self.broker.outage.may_ask()) {
+            (Some(known), None) => return Ok(Some(known.environment)),
+            (_, probe) => probe,
+        };
         let environment = match (self.read(&record.client).await, before) {
             (Ok(Facts::Client(client)), _) if client.provider == record.provider => client.environment,
             (Ok(Facts::Client(_) | Facts::Nothing | Facts::Connection(_)), _) => return Ok(None),
@@ -81,7 +95,12 @@ impl Knowing {
     }
 
     async fn read(&self, name: &ClientName) -> Result<Facts, StoreError> {
-        match self.broker.ledger.read::<Client>(name).await {
+        let read = self.broker.ledger.read::<Client>(name).await;
+        match &read {
+            Err(StoreError::Unavailable { .. }) => self.broker.outage.begun(),
+            Ok(_) | Err(_) => self.broker.outage.over(),
+        }
+        match read {
             Ok(Some(loaded)) => Ok(Facts::Client(ClientFacts::from(&loaded.record))),
             Ok(None) | Err(StoreError::NoKeys { .. }) => Ok(Facts::Nothing),
             Err(err) => Err(err),

@@ -4,6 +4,7 @@ mod authorizing;
 mod existing;
 mod fake;
 mod importing;
+mod watching;
 
 use super::Exit;
 use crate::api::{

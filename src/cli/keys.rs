@@ -5,21 +5,21 @@ pub(super) mod keyset;
 use super::{
     ApiArgs,
     console::{Console, Format},
-    failure::Failure,
+    failure::{Failure, known_reason},
     progress::Progress,
     session::Session,
     table,
 };
 use crate::{
     api::{
-        GetKeyChainRequest, KeyChain, RetireKeyVersionRequest, RotateKekRequest, RotateRootKeyRequest,
-        RotateTenantKeyRequest, WatchKeyChainRequest, key_version::State,
+        ErrorReason, GetKeyChainRequest, KeyChain, RetireKeyVersionRequest, RotateKekRequest,
+        RotateRootKeyRequest, RotateTenantKeyRequest, WatchKeyChainRequest, key_version::State,
     },
     domain::names::Owner,
 };
 use clap::{Args, Subcommand};
 use keyset::KeysetCommand;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -140,6 +140,34 @@ impl RotateCommand {
 /// watched at most.
 const REOPENED_MAX: u32 = 1000;
 
+/// Before a watch is opened again: a replica that is stopping is gone by then.
+const REOPENED_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether only the stream ended, and the rest is to be heard on a new one: servers end connections that are old, replicas
+/// stop, and a caller's token lasts less long than a rotation.
+fn goes_on(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable { .. } => true,
+        Failure::Refused(status) => {
+            matches!(known_reason(status), Some(ErrorReason::Unauthenticated | ErrorReason::ShuttingDown))
+        }
+        Failure::Usage(_)
+        | Failure::NotTrusted { .. }
+        | Failure::TimedOut { .. }
+        | Failure::OutputClosed
+        | Failure::NotAuthorized { .. }
+        | Failure::StoppedWaiting { .. }
+        | Failure::NotAllImported { .. }
+        | Failure::Local(_) => false,
+    }
+}
+
+/// When the KEK was last tried is no news.
+fn is_same(one: &KeyChain, other: &KeyChain) -> bool {
+    let plain = |chain: &KeyChain| KeyChain { kek: None, ..chain.clone() };
+    plain(one) == plain(other)
+}
+
 /// Shows what is new until the stream ends; gives the last state.
 async fn watched(
     session: &Session,
@@ -159,14 +187,18 @@ async fn watched(
         let chain = match session.next(&mut news).await {
             Ok(Some(chain)) => chain,
             Ok(None) => break,
-            // A server ends connections that are old, and streams with them: the rest is to be heard on a new one.
-            Err(Failure::Unreachable { .. }) if last.is_some() && reopened < REOPENED_MAX => {
+            Err(failure) if last.is_some() && reopened < REOPENED_MAX && goes_on(&failure) => {
                 reopened += 1;
+                tokio::time::sleep(REOPENED_AFTER).await;
                 news = open().await?;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
+        // A watch that is opened again begins with what was told before.
+        if last.as_ref().is_some_and(|last| is_same(last, &chain)) {
+            continue;
+        }
         match api.output {
             Format::Table => progress.tell(console, told(&chain)),
             Format::Json | Format::Yaml => console.announce(&chain, api.output),

@@ -18,8 +18,27 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentinel {
     pub address: String,
-    /// What it takes for the primary, or why it did not say.
-    pub primary: Result<String, String>,
+    /// What it tells, or why it did not.
+    pub told: Result<Told, String>,
+}
+
+/// What a sentinel tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What it takes for the primary.
+    pub primary: String,
+    pub sees: Sees,
+    /// How many watch the primary, itself included; `None`: it does not tell.
+    pub sentinels: Option<usize>,
+    /// How many of them have to agree that the primary is down.
+    pub quorum: Option<usize>,
+}
+
+/// Whether a sentinel reaches the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    Primary,
+    Nothing,
 }
 
 /// Something in a node that can lose acknowledged writes, or will soon refuse them.
@@ -90,34 +109,53 @@ pub fn takes_no_writes(address: &str, cause: &str) -> Finding {
 }
 
 /// Whether a failover can take place, and would lead everybody to the same primary. `used`: the one that a broker uses.
+/// Sentinels that the configuration does not name are taken for well.
 pub fn sentinels(all: &[Sentinel], used: &str) -> Vec<Finding> {
-    let away = all.iter().filter(|one| one.primary.is_err()).count();
-    let no_majority = away * 2 >= all.len();
+    let told = || all.iter().filter_map(|one| one.told.as_ref().ok());
+    let count = told().filter_map(|told| told.sentinels).fold(all.len(), usize::max);
+    let out = all.iter().filter(|one| !takes_part(one)).count();
+    let quorum = told().filter_map(|told| told.quorum).max().unwrap_or_default();
+    // The one that leads a failover needs the votes of most, and of the quorum where that is more.
+    let needed = quorum.max(count / 2 + 1);
+    let short = count - out < needed;
     all.iter()
         .map(|one| {
             let subject = format!("Sentinel at {}", one.address);
-            match &one.primary {
-                Ok(primary) if primary == used => {
-                    Check::Sentinels.ok(subject, format!("takes {primary} for the primary"))
+            let (problem, mend) = match &one.told {
+                Ok(Told { primary, sees: Sees::Primary, .. }) if primary == used => {
+                    return Check::Sentinels.ok(subject, format!("takes {primary} for the primary"));
                 }
-                Ok(primary) => Check::Sentinels.warn(
-                    subject,
-                    format!("takes {primary} for the primary, and the newest failover led to {used}"),
-                    "see that it reaches the other sentinels and Redis: it follows them by itself then",
+                Ok(Told { primary, sees: Sees::Primary, .. }) => {
+                    return Check::Sentinels.warn(
+                        subject,
+                        format!("takes {primary} for the primary, and the newest failover led to {used}"),
+                        "see that it reaches the other sentinels and Redis: it follows them by itself then",
+                    );
+                }
+                Ok(Told { primary, sees: Sees::Nothing, .. }) => (
+                    format!("takes {primary} for the primary, and for down: it does not reach it, or cannot log in"),
+                    "see to the network, its `sentinel auth-user` and `sentinel auth-pass`, and TLS: docs/redis.md",
                 ),
-                Err(cause) if no_majority => Check::Sentinels.fail(
-                    subject,
-                    format!("{cause}. {away} of {} are away, and a failover needs a majority", all.len()),
-                    "start them; until then nobody takes over from a primary that fails",
-                ),
-                Err(cause) => Check::Sentinels.warn(
-                    subject,
-                    format!("{cause}. The others do without it"),
+                Err(cause) if short => {
+                    (cause.clone(), "start them; until then nobody takes over from a primary that fails")
+                }
+                Err(cause) => (
+                    cause.clone(),
                     "start it, or take it out of `store.redis.nodes` if it is gone for good",
                 ),
+            };
+            if short {
+                let text = format!("{problem}. {out} of {count} are out, and a failover needs {needed}");
+                Check::Sentinels.fail(subject, text, mend)
+            } else {
+                Check::Sentinels.warn(subject, format!("{problem}. The others do without it"), mend)
             }
         })
         .collect()
+}
+
+fn takes_part(one: &Sentinel) -> bool {
+    matches!(one.told, Ok(Told { sees: Sees::Primary, .. }))
 }
 
 pub fn durability(nodes: &[Node], risks: &[Risk]) -> Vec<Finding> {
@@ -211,27 +249,42 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_that_are_away_or_of_another_opinion_are_told() {
-        let (used, other) = (Ok("h:1".to_owned()), Ok("h:2".to_owned()));
+    fn sentinels_that_do_not_take_part_or_are_of_another_opinion_are_told() {
+        use Level::{Fail, Ok as Good, Warn};
+        let told = |primary: &str, sees, sentinels, quorum| {
+            Ok(Told { primary: primary.to_owned(), sees, sentinels: Some(sentinels), quorum: Some(quorum) })
+        };
+        let of = |sentinels| told("h:1", Sees::Primary, sentinels, 2);
+        let blind = || told("h:1", Sees::Nothing, 3, 2);
         let away = || Err("did not answer".to_owned());
-        for (told, levels) in [
-            (vec![used.clone(), used.clone(), used.clone()], [Level::Ok, Level::Ok, Level::Ok]),
-            (vec![used.clone(), other, used.clone()], [Level::Ok, Level::Warn, Level::Ok]),
-            (vec![used.clone(), away(), used.clone()], [Level::Ok, Level::Warn, Level::Ok]),
-            (vec![away(), away(), used.clone()], [Level::Fail, Level::Fail, Level::Ok]),
+        for (what, all, levels) in [
+            ("all are well", vec![of(3), of(3), of(3)], vec![Good, Good, Good]),
+            ("an opinion", vec![of(3), told("h:2", Sees::Primary, 3, 2), of(3)], vec![Good, Warn, Good]),
+            ("one is away", vec![of(3), away(), of(3)], vec![Good, Warn, Good]),
+            ("two are away", vec![away(), away(), of(3)], vec![Fail, Fail, Good]),
+            ("one cannot log in", vec![of(3), blind(), of(3)], vec![Good, Warn, Good]),
+            ("none can log in", vec![blind(), blind(), blind()], vec![Fail, Fail, Fail]),
+            ("one is away, one cannot log in", vec![away(), blind(), of(3)], vec![Fail, Fail, Good]),
+            ("one of two is no majority", vec![of(2), away()], vec![Good, Fail]),
+            ("three of five are up, three are named", vec![of(5), away(), away()], vec![Good, Warn, Warn]),
+            ("two of four are none", vec![of(4), away(), away()], vec![Good, Fail, Fail]),
+            (
+                "most, and no quorum",
+                vec![told("h:1", Sees::Primary, 3, 3), of(3), away()],
+                vec![Good, Good, Fail],
+            ),
+            ("it knows of fewer than are named", vec![of(1), away(), away()], vec![Good, Fail, Fail]),
+            ("there are none", vec![], vec![]),
         ] {
-            let all: Vec<_> = told
+            let all: Vec<_> = all
                 .into_iter()
                 .zip(["s:1", "s:2", "s:3"])
-                .map(|(primary, address)| Sentinel { address: address.into(), primary })
+                .map(|(told, address)| Sentinel { address: address.into(), told })
                 .collect();
             let found = sentinels(&all, "h:1");
-            assert_eq!(found.iter().map(|one| one.level).collect::<Vec<_>>(), levels, "{found:?}");
+            let got: Vec<_> = found.iter().map(|one| one.level).collect();
+            assert_eq!(got, levels, "{what}: {found:?}");
         }
-        let half = [("s:1", used), ("s:2", away())]
-            .map(|(address, primary)| Sentinel { address: address.into(), primary });
-        assert_eq!(sentinels(&half, "h:1")[1].level, Level::Fail, "one of two is no majority");
-        assert_eq!(sentinels(&[], "h:1"), []);
     }
 
     #[test]

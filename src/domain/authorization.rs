@@ -7,7 +7,7 @@ mod exchanging;
 mod redeeming;
 
 pub(super) use exchanging::{claim, failed, replaced};
-pub use redeeming::{Brought, Opening, Over, Redeemed, Redirect, Refused, open, redeem};
+pub use redeeming::{Brought, Opening, Over, Redeemed, Redirect, Refused, open, recognised, redeem};
 
 use super::{
     connection::{Connection, State, StateReason},

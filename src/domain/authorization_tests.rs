@@ -98,7 +98,7 @@ fn only_who_knows_state_and_cookie_redeems() {
     let front = Browser { taker: Taker::FrontEnd, opener: None, cookie: None, ..browser() };
     let lenient = Browser { state_echo: Presence::Optional, ..browser() };
     let unopened = Browser { cookie: None, ..browser() };
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 15] = [
         ("as it should be", &browser(), Taker::Broker, Some(STATE), Some(COOKIE), "exchange"),
         ("another state", &browser(), Taker::Broker, Some(OTHER), Some(COOKIE), "Unknown"),
         ("no state", &browser(), Taker::Broker, None, Some(COOKIE), "Unknown"),
@@ -111,7 +111,8 @@ fn only_who_knows_state_and_cookie_redeems() {
         ("a front end's, no state", &front, Taker::FrontEnd, None, None, "Unknown"),
         ("a front end's at our callback", &front, Taker::Broker, Some(STATE), Some(COOKIE), "Unknown"),
         ("no state, and it may lack", &lenient, Taker::Broker, None, Some(COOKIE), "exchange"),
-        ("no state and no cookie", &lenient, Taker::Broker, None, None, "OtherBrowser"),
+        ("no state and no cookie", &lenient, Taker::Broker, None, None, "Unknown"),
+        ("no state and another cookie", &lenient, Taker::Broker, None, Some(OTHER), "Unknown"),
         ("a wrong state though it may lack", &lenient, Taker::Broker, Some(OTHER), Some(COOKIE), "Unknown"),
     ];
     for (what, way, taker, state, cookie, want) in cases {

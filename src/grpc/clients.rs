@@ -3,6 +3,7 @@
 use super::{
     errors,
     filter::{Fields, Filter, Type, Value},
+    finishing::finished,
     from_proto as from,
     guard::Guard,
     problem::Problem,
@@ -222,17 +223,9 @@ impl ClientService for Clients {
         let name: ClientName = from::name("name", &request.name)?;
         drop(self.guard.client(&call, &name).await?);
         let (admin, about) = (self.admin.clone(), name.clone());
-        // A caller that hangs up does not take a new secret with it, and its place is taken until the end.
-        let seat = call.seat.clone();
-        let rotation = async move {
-            let rotated = admin.rotate_client_secret(&about, &request.etag).await;
-            drop(seat);
-            rotated
-        };
-        let rotated = match self.admin.refresher.finished(rotation).await {
-            Ok(rotated) => rotated,
-            Err(err) => Err(err.into()),
-        };
+        // A caller that hangs up does not take a new secret with it.
+        let rotation = async move { admin.rotate_client_secret(&about, &request.etag).await };
+        let rotated = finished(&call, &self.admin.refresher, rotation).await;
         rotated.map(|changed| self.answer(&changed)).map_err(|err| errors::admin(&name, err))
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Unimplemented, errors,
     filter::{Fields, Filter, Type, Value},
+    finishing::finished,
     from_proto as from,
     guard::{Call, Guard, Unreadable, Use},
     problem::Problem,
@@ -74,23 +75,12 @@ fn field(c: &Connection, path: &str) -> Value {
 }
 
 impl Connections {
-    /// What takes more than one write is finished even when the caller hangs up or its deadline passes. Its place is
-    /// taken until then.
     fn finished<T: Send + 'static>(
         &self,
         call: &Call,
         work: impl Future<Output = Result<T, AdminError>> + Send + 'static,
     ) -> impl Future<Output = Result<T, AdminError>> + Send {
-        // On the heap: an exchange is large, and the call's own future would hold it more than once.
-        let (seat, work) = (call.seat.clone(), Box::pin(work));
-        async move {
-            let work = async move {
-                let outcome = work.await;
-                drop(seat);
-                outcome
-            };
-            self.admin.refresher.finished(work).await?
-        }
+        finished(call, &self.admin.refresher, work)
     }
 
     /// The right to the connection that would come of it, and to use its client for it.

@@ -1,6 +1,7 @@
 //! Who calls, and whether it may: nothing is done for a call before both are known. A caller that may not is told
 //! what it would be told if there were no such thing.
 
+mod hiding;
 mod lasting;
 mod using;
 
@@ -196,8 +197,7 @@ impl Guard {
             Ok(Some(loaded)) => {
                 let on = (name, record_id(&loaded));
                 if let Some(known) = self.access.known(&call.caller, call.action, on, asked) {
-                    let known = call.noted(known, call.action, name);
-                    return known.map_err(|denied| call.told(denied, call.action, (Kind::Connection, name)));
+                    return self.judged(call, name, call.noted(known, call.action, name)).await;
                 }
                 let facts = call.seat.answered(None, self.knowing.facts(&loaded));
                 facts.await.map_err(errors::full)?.map_err(GetTokenError::from)
@@ -208,21 +208,20 @@ impl Guard {
         let permit = |facts: &Facts| {
             let permit = self.access.permit(&call.caller, call.action, name.clone(), facts, asked);
             call.noted(permit, call.action, name)
-                .map_err(|denied| call.told(denied, call.action, (Kind::Connection, name)))
         };
         match (facts, unreadable) {
             (Ok(Facts::Nothing), _) => {
-                drop(permit(&Facts::Nothing)?);
+                drop(self.judged(call, name, permit(&Facts::Nothing)).await?);
                 Err(call.missing((Kind::Connection, name)))
             }
-            (Ok(facts), _) => permit(&facts),
+            (Ok(facts), _) => self.judged(call, name, permit(&facts)).await,
             (
                 Err(GetTokenError::Store(StoreError::Forged { .. } | StoreError::Broken { .. })),
                 Unreadable::ByName,
-            ) => permit(&of_name(name)),
+            ) => self.judged(call, name, permit(&of_name(name))).await,
             // That it cannot be read is for those to know who may know whether it is there.
             (Err(err), _) => {
-                drop(permit(&Facts::Nothing)?);
+                drop(self.judged(call, name, permit(&Facts::Nothing)).await?);
                 Err(errors::get_token(name, err))
             }
         }

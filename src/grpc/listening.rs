@@ -354,6 +354,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.patience.poll_over(cx)?;
         with!(&mut self.io, io => Pin::new(io).poll_shutdown(cx))
     }
 }

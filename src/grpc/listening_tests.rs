@@ -186,6 +186,7 @@ async fn stays_no_longer(
     late(connection.write(b"...").await.map(drop));
     late(connection.write_vectored(&[IoSlice::new(b"...")]).await.map(drop));
     late(connection.flush().await);
+    late(connection.shutdown().await);
     tokio::time::resume();
 }
 

@@ -3,6 +3,7 @@
 use super::{
     errors,
     filter::{Fields, Filter, Type, Value},
+    finishing::finished,
     from_proto as from,
     guard::Guard,
     problem::Problem,
@@ -48,19 +49,6 @@ fn field(t: &Tenant, path: &str) -> Value {
 impl Tenants {
     fn now(&self) -> Moment {
         self.admin.ledger.now()
-    }
-
-    /// What takes several writes is finished when its caller leaves.
-    async fn finished<F>(
-        &self,
-        name: TenantName,
-        etag: String,
-        work: impl FnOnce(Arc<Admin>, TenantName, String) -> F,
-    ) -> Result<Tenant, AdminError>
-    where
-        F: Future<Output = Result<Tenant, AdminError>> + Send + 'static,
-    {
-        self.admin.refresher.finished(work(self.admin.clone(), name, etag)).await?
     }
 }
 
@@ -158,12 +146,9 @@ impl TenantService for Tenants {
         let name: TenantName = from::name("name", &request.name)?;
         drop(self.guard.change(&call, name.clone()).await?);
         let what = if request.force { Deleting::Everything } else { Deleting::IfEmpty };
-        match self
-            .finished(name.clone(), request.etag, move |admin, name, etag| async move {
-                admin.delete_tenant(&name, &etag, what).await
-            })
-            .await
-        {
+        let (admin, this) = (self.admin.clone(), name.clone());
+        let work = async move { admin.delete_tenant(&this, &request.etag, what).await };
+        match finished(&call, &self.admin.refresher, work).await {
             Ok(deleted) => Ok(Response::new(to::tenant(&deleted, self.now()))),
             Err(AdminError::NotFound { .. }) if request.allow_missing => {
                 Ok(Response::new(api::Tenant { name: name.to_string(), ..Default::default() }))
@@ -180,12 +165,10 @@ impl TenantService for Tenants {
         let request = request.into_inner();
         let name: TenantName = from::name("name", &request.name)?;
         drop(self.guard.change(&call, name.clone()).await?);
-        let restored = self
-            .finished(name.clone(), request.etag, |admin, name, etag| async move {
-                admin.undelete_tenant(&name, &etag).await
-            })
-            .await;
-        let restored = restored.map_err(|err| errors::admin(&name, err))?;
+        let (admin, this) = (self.admin.clone(), name.clone());
+        let work = async move { admin.undelete_tenant(&this, &request.etag).await };
+        let restored =
+            finished(&call, &self.admin.refresher, work).await.map_err(|err| errors::admin(&name, err))?;
         Ok(Response::new(to::tenant(&restored, self.now())))
     }
 }

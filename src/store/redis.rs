@@ -22,6 +22,7 @@ pub use self::{
     durability::{DurabilityFinding, Risk, Weight},
     looking::{Denied, NodeNow, Tried},
     options::{Confirm, Durability, Fresh, RedisOptions, Topology},
+    resolving::{Sees, SentinelNow},
 };
 
 use self::{

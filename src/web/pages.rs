@@ -91,7 +91,8 @@ pub(super) fn of(outcome: &Outcome) -> (StatusCode, Text) {
             StatusCode::NOT_FOUND,
             Text::new(
                 "No such authorization",
-                "No authorization is under way for this link: it was never made, or a newer one has replaced it.",
+                "No authorization is under way for this link in this browser: it was never made, a newer one has replaced \
+                 it, or it was begun in another browser.",
                 AGAIN,
             ),
         ),

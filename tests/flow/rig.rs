@@ -64,7 +64,7 @@ pub(crate) struct Rig {
     pub(crate) server: Arc<Server>,
     provider: Arc<dyn Provider>,
     pub(crate) documents: Arc<dyn Documents>,
-    keyset: Arc<FileKeyset>,
+    pub(crate) keyset: Arc<FileKeyset>,
     catalogue: Arc<Catalogue>,
     pub(crate) a: Replica,
 }

@@ -6,8 +6,13 @@
 mod calling;
 mod world;
 
+use crate::way::Fault;
 use calling::Answer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::sleep;
 use tonic::Code;
 use world::{Cell, Principal, Role, Set, Short, Spot, World};
 
@@ -327,6 +332,70 @@ async fn what_is_hidden_looks_absent_also_where_something_is_short() {
                 alike(&world, principal, &cell).await;
             }
         }
+    }
+}
+
+/// What is hidden may be in memory, and what is missing never is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hidden_looks_absent_also_where_it_is_in_memory_and_nothing_else_can_be_had() {
+    let roles = [Role::ServiceA, Role::Sandbox].map(|role| Principal::new("spiffe", role));
+    let name = |id| format!("tenants/aaa/connections/{id}");
+    for (short, met) in [(Short::Place, "OVERLOADED"), (Short::Store, "STORE_UNAVAILABLE")] {
+        let world = World::short_of(short, Set::Hostile, roles.to_vec()).await;
+        for (principal, seen) in world.principals.iter().zip(["live", "test"]) {
+            // Renewed, read again, and in memory with all that policies ask for.
+            for _ in 0..4 {
+                let answer = world.ask(principal, "GetToken", &serde_json::json!({"name": name(seen)})).await;
+                assert_eq!(answer.code, Code::Ok, "{answer:?}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        if short == Short::Place {
+            world.store().then(Fault::SlowRead(Duration::from_secs(60)));
+            let gone = serde_json::json!({"name": name("away")});
+            drop(world.begun(&world.principals[0], "GetToken", gone));
+            sleep(Duration::from_millis(200)).await;
+            // What is read at once would need no place.
+            for _ in 0..4 {
+                world.store().then(Fault::SlowRead(Duration::from_millis(50)));
+            }
+        } else {
+            world.store().go_away();
+            sleep(Duration::from_millis(200)).await;
+        }
+        for (principal, [seen, hidden]) in world.principals.iter().zip([["live", "test"], ["test", "live"]]) {
+            let ask =
+                async |id| world.ask(principal, "GetToken", &serde_json::json!({"name": name(id)})).await;
+            assert_eq!(ask(seen).await.code, Code::Ok, "{short:?}: what is in memory is served");
+            let (hidden, gone) = ((hidden, ask(hidden).await), ("gone", ask("gone").await));
+            assert_eq!(gone.1.info["reason"], met, "{gone:?}");
+            let [hidden, gone] = [hidden, gone].map(|(id, answer)| told(&answer, &[&name(id)]));
+            assert_eq!(hidden, gone, "{short:?} {principal:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_when_its_caller_has_hung_up_keeps_its_place() {
+    let world =
+        World::short_of(Short::Place, Set::Ordinary, vec![Principal::new("spiffe", Role::Admin)]).await;
+    let admin = &world.principals[0];
+    let get = async || world.ask(admin, "GetTenant", &serde_json::json!({"name": "tenants/aaa"})).await;
+    assert_eq!(get().await.code, Code::Ok);
+    for method in ["DeleteTenant", "UndeleteTenant"] {
+        world.store().then(Fault::LateWrite("tenant/", Duration::from_secs(2)));
+        let mut request = serde_json::json!({"name": "tenants/bbb"});
+        if method == "DeleteTenant" {
+            request["force"] = true.into();
+        }
+        let deleting = world.begun(admin, method, request);
+        sleep(Duration::from_millis(500)).await;
+        deleting.abort();
+        sleep(Duration::from_millis(500)).await;
+        let answer = get().await;
+        assert_eq!(answer.info.get("reason").map(String::as_str), Some("OVERLOADED"), "{method}: {answer:?}");
+        sleep(Duration::from_millis(2500)).await;
+        assert_eq!(get().await.code, Code::Ok, "{method}: it has come to its end");
     }
 }
 

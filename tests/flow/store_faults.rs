@@ -3,14 +3,25 @@
 use crate::{
     rig::{HOUR, Rig, TICK, numbered, secs, served},
     server::{DELAY, Say},
-    way::{Fault, Shut},
+    way::{Fault, ShakyWay, Shut},
 };
 use bursar::{
-    broker::{GetTokenError, refresher::RefreshError},
-    domain::{connection::State, failure::Class, lifecycle::Degraded},
-    store::{Room, StoreError},
+    access::{Chain, Facts},
+    broker::{
+        GetTokenError, Wish, audit_key::audit_key, keys::Keyring, knowing::Knowing, refresher::RefreshError,
+    },
+    domain::{
+        connection::{Connection, State},
+        failure::Class,
+        lifecycle::Degraded,
+        names::Owner,
+    },
+    store::{
+        Room, StoreError,
+        ledger::{Ledger, Loaded},
+    },
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 fn from_warm_copy(token: &str) -> crate::rig::Served {
@@ -37,6 +48,36 @@ async fn a_warm_token_is_served_while_the_store_is_away_and_an_expired_one_is_no
     rig.a.store.come_back();
     sleep(secs(1)).await;
     assert_eq!(rig.a.ask().await.unwrap(), served("at2"));
+}
+
+/// Policies ask for a connection's environment, which stands in its client: after each renewal it is looked up anew.
+#[tokio::test(start_paused = true)]
+async fn what_policies_ask_of_a_renewed_connection_does_not_wait_for_a_store_that_is_known_to_be_away() {
+    let rig = Rig::new().await;
+    rig.seed(1).await;
+    rig.seed(2).await;
+    let knowing = Knowing::new(rig.a.broker.clone());
+    let all = [numbered(0), numbered(1), numbered(2)];
+    for name in &all {
+        rig.a.ask_of(name, Wish::default()).await.unwrap();
+        knowing.facts(&knowing.meet(name).await.unwrap().unwrap()).await.unwrap();
+    }
+    sleep(HOUR).await;
+    let mut met = Vec::new();
+    for name in &all {
+        assert_eq!(rig.a.ask_of(name, Wish::default()).await.unwrap(), served("at2"));
+        met.push(knowing.meet(name).await.unwrap().unwrap());
+    }
+    rig.a.store.hang(secs(2));
+    let begun = Instant::now();
+    let answered_after = async |loaded: &Loaded<Connection>| {
+        let Facts::Connection(facts) = knowing.facts(loaded).await.unwrap() else { panic!("{loaded:?}") };
+        assert!(facts.environment.is_some());
+        begun.elapsed()
+    };
+    assert_eq!(answered_after(&met[0]).await, secs(2), "the first to ask finds out");
+    let others = tokio::join!(answered_after(&met[1]), answered_after(&met[2]));
+    assert_eq!(others, (secs(4), secs(2)), "one looks whether it is back, and nobody else waits for it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,6 +152,29 @@ async fn a_store_that_takes_no_writes_is_called_that_and_not_a_conflict() {
         assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
         assert_eq!((rig.server.tries(), rig.server.spent_twice()), (1, 0));
     }
+}
+
+/// In the midst of a failover, say: what there is has to be read only.
+#[tokio::test(start_paused = true)]
+async fn a_replica_starts_over_a_store_that_takes_no_writes() {
+    let rig = Rig::new().await;
+    let (clock, platform) = (&*rig.clock, Chain::Of(Owner::Platform));
+    let key = audit_key(&rig.a.ledger, &rig.a.admin.keys, clock).await.unwrap();
+    let keeping = rig.a.keep_keys();
+    rig.a.custodian.rotate(&platform, "").await.unwrap();
+    let sealed_with = async || rig.a.admin.keys.sealing(&Owner::Platform).await.unwrap().active_version();
+    while sealed_with().await == 1 {
+        sleep(secs(1)).await;
+    }
+    keeping.abort();
+
+    let store = Arc::new(ShakyWay::to(rig.documents.clone()));
+    store.shut(Some(Shut::Refused));
+    let opening = Keyring::open(store.clone(), rig.keyset.clone(), rig.clock.clone(), secs(60));
+    let keys = Arc::new(opening.await.unwrap());
+    let ledger = Ledger::new(store.clone(), keys.clone(), rig.clock.clone());
+    let found = audit_key(&ledger, &keys, clock).await.unwrap();
+    assert_eq!(found.expose(), key.expose(), "though it could not be sealed by the new version");
 }
 
 /// An answer is kept in memory until the store takes it, however often it says no.

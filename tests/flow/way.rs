@@ -35,6 +35,8 @@ pub(crate) struct ShakyWay {
     inner: Arc<dyn Documents>,
     faults: Mutex<Vec<Fault>>,
     away: Mutex<bool>,
+    /// How long it takes to find out that it is away.
+    hangs: Mutex<Duration>,
     /// Reads are answered, and no write is done.
     shut: Mutex<Option<Shut>>,
     /// How many due queues there are for this replica, and which of them gives no answer.
@@ -48,6 +50,7 @@ impl ShakyWay {
             inner,
             faults: Mutex::default(),
             away: Mutex::default(),
+            hangs: Mutex::default(),
             shut: Mutex::default(),
             queues: Mutex::new((1, None)),
             gaps: broadcast::Sender::new(8),
@@ -61,6 +64,12 @@ impl ShakyWay {
     pub(crate) fn go_away(&self) {
         *self.away.lock() = true;
         drop(self.gaps.send(()));
+    }
+
+    /// Every call goes unheard, and is given up after this long.
+    pub(crate) fn hang(&self, until_given_up: Duration) {
+        *self.hangs.lock() = until_given_up;
+        *self.away.lock() = true;
     }
 
     pub(crate) fn come_back(&self) {
@@ -78,8 +87,15 @@ impl ShakyWay {
         *self.queues.lock() = (count, away);
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        if *self.away.lock() { Err(lost()) } else { Ok(()) }
+    async fn check(&self) -> Result<(), StoreError> {
+        if !*self.away.lock() {
+            return Ok(());
+        }
+        let hangs = *self.hangs.lock();
+        if !hangs.is_zero() {
+            tokio::time::sleep(hangs).await;
+        }
+        Err(lost())
     }
 
     fn take(&self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
@@ -96,7 +112,7 @@ fn lost() -> StoreError {
 #[async_trait]
 impl Documents for ShakyWay {
     async fn read(&self, key: &Key) -> Result<Dated<Option<Document>>, StoreError> {
-        self.check()?;
+        self.check().await?;
         let found = self.inner.read(key).await;
         if key.as_str().starts_with("connection/")
             && let Some(Fault::SlowRead(slow)) = self.take(|fault| matches!(fault, Fault::SlowRead(_)))
@@ -107,7 +123,7 @@ impl Documents for ShakyWay {
     }
 
     async fn swap(&self, change: Change) -> Result<Dated<Swapped>, StoreError> {
-        self.check()?;
+        self.check().await?;
         match *self.shut.lock() {
             Some(Shut::Silent) => return Err(lost()),
             Some(Shut::Refused) => {
@@ -136,7 +152,7 @@ impl Documents for ShakyWay {
     }
 
     async fn due(&self, shard: u16, skip: usize, limit: usize) -> Result<Dated<Due>, StoreError> {
-        self.check()?;
+        self.check().await?;
         let (count, away) = *self.queues.lock();
         if away == Some(shard) {
             return Err(lost());
@@ -158,7 +174,7 @@ impl Documents for ShakyWay {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        self.check()?;
+        self.check().await?;
         self.inner.scan(prefix, after, limit).await
     }
 

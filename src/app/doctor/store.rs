@@ -12,7 +12,7 @@ use crate::{
     store::{
         Documents, StoreError,
         embedded::{Looked, Looking},
-        redis::{DurabilityFinding, NodeNow, RedisStore, Weight},
+        redis::{DurabilityFinding, NodeNow, RedisStore, Sees, SentinelNow, Weight},
     },
 };
 use std::{path::Path, sync::Arc};
@@ -62,7 +62,7 @@ impl Deployment {
             Err(err) => return failed(err.to_string()),
         };
         let (nodes, tried, sentinels) =
-            tokio::join!(store.nodes_now(&*self.clock), store.tried(), store.sentinels_now());
+            tokio::join!(store.nodes_now(&*self.clock), store.tried(), store.sentinels_told());
         let (nodes, tried) = match (nodes, tried) {
             (Ok(nodes), Ok(tried)) => (nodes, tried),
             (Err(err), _) | (_, Err(err)) => return failed(err.to_string()),
@@ -108,12 +108,18 @@ fn node(now: &NodeNow) -> judge::Node {
     }
 }
 
-fn sentinel((address, primary): (HostPort, Result<HostPort, StoreError>)) -> judge::Sentinel {
+fn sentinel(now: SentinelNow) -> judge::Sentinel {
+    let SentinelNow { sentinel, primary, sees, sentinels, quorum } = now;
+    let sees = match sees {
+        Sees::Primary => judge::Sees::Primary,
+        Sees::Nothing => judge::Sees::Nothing,
+    };
     let why = |error| match error {
         StoreError::Unavailable { cause } | StoreError::Unusable { cause } => cause,
         other => other.to_string(),
     };
-    judge::Sentinel { address: address.to_string(), primary: primary.map(|at| at.to_string()).map_err(why) }
+    let told = |at: HostPort| judge::Told { primary: at.to_string(), sees, sentinels, quorum };
+    judge::Sentinel { address: sentinel.to_string(), told: primary.map(told).map_err(why) }
 }
 
 fn risk(found: &DurabilityFinding) -> judge::Risk {

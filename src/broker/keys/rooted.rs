@@ -6,7 +6,10 @@ use crate::{
     clock::{Clock, Timestamp},
     domain::names::Owner,
     seal::{Kek, KekError, Outlook, Root, RootChain, SealError},
-    store::{Change, Document, Documents, Expect, Key, Room, StoreError, Swapped, Then, Version},
+    store::{
+        Change, Document, Documents, Expect, Key, Room, StoreError, Swapped, Then, Version,
+        records::key_chain_key,
+    },
 };
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
@@ -95,7 +98,10 @@ impl Keyring {
             // Another replica made one first.
         };
         let ring = Self::over((documents, kek, clock), spread, rooted);
-        ring.create(&Owner::Platform).await?;
+        // Read first: a store that takes no writes just now refuses even one that would change nothing.
+        if ring.documents.read(&key_chain_key(&Owner::Platform)?).await?.value.is_none() {
+            ring.create(&Owner::Platform).await?;
+        }
         Ok(ring)
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     api::{
         self, client_service_server as clients, connection_service_server as connections,
-        provider_service_server as providers, tenant_service_server as tenants,
+        key_service_server as keys, provider_service_server as providers, tenant_service_server as tenants,
         token_service_server as tokens,
     },
     cli::{
@@ -98,7 +98,8 @@ impl Fake {
             .add_service(tenants::TenantServiceServer::new(self.clone()))
             .add_service(clients::ClientServiceServer::new(self.clone()))
             .add_service(connections::ConnectionServiceServer::new(self.clone()))
-            .add_service(providers::ProviderServiceServer::new(self))
+            .add_service(providers::ProviderServiceServer::new(self.clone()))
+            .add_service(keys::KeyServiceServer::new(self))
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await
             .unwrap();
@@ -248,3 +249,54 @@ serve! { providers::ProviderService {
     list_providers: ListProvidersRequest => api::ListProvidersResponse,
     check_provider: CheckProviderRequest => api::CheckProviderResponse,
 } }
+
+/// A watch tells one chain, and then what `after_watch_key_chain` is answered with: its end, or why it broke off.
+#[tonic::async_trait]
+impl keys::KeyService for Fake {
+    type WatchKeyChainStream = tokio_stream::Iter<std::vec::IntoIter<Result<api::KeyChain, Status>>>;
+
+    async fn get_key_chain(
+        &self,
+        request: Request<api::GetKeyChainRequest>,
+    ) -> Result<Response<api::KeyChain>, Status> {
+        self.take("get_key_chain", &request)
+    }
+
+    async fn watch_key_chain(
+        &self,
+        request: Request<api::WatchKeyChainRequest>,
+    ) -> Result<Response<Self::WatchKeyChainStream>, Status> {
+        let first: api::KeyChain = self.take("watch_key_chain", &request)?.into_inner();
+        let after = self.take::<_, api::KeyChain>("after_watch_key_chain", &request).err();
+        let told: Vec<_> = [Ok(first)].into_iter().chain(after.map(Err)).collect();
+        Ok(Response::new(tokio_stream::iter(told)))
+    }
+
+    async fn rotate_tenant_key(
+        &self,
+        request: Request<api::RotateTenantKeyRequest>,
+    ) -> Result<Response<api::KeyChain>, Status> {
+        self.take("rotate_tenant_key", &request)
+    }
+
+    async fn rotate_root_key(
+        &self,
+        request: Request<api::RotateRootKeyRequest>,
+    ) -> Result<Response<api::KeyChain>, Status> {
+        self.take("rotate_root_key", &request)
+    }
+
+    async fn rotate_kek(
+        &self,
+        request: Request<api::RotateKekRequest>,
+    ) -> Result<Response<api::KeyChain>, Status> {
+        self.take("rotate_kek", &request)
+    }
+
+    async fn retire_key_version(
+        &self,
+        request: Request<api::RetireKeyVersionRequest>,
+    ) -> Result<Response<api::KeyChain>, Status> {
+        self.take("retire_key_version", &request)
+    }
+}

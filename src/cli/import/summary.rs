@@ -145,7 +145,9 @@ impl Summary {
             file.sync_all()?;
             Ok(fs::rename(&part, &path)?)
         };
-        write().map_err(|error| unwritten(&path, error))
+        write().map_err(|error| {
+            unwritten(&path, error.context(format!("what there is of it may be in {}", part.display())))
+        })
     }
 
     pub(super) fn ending(&self) -> Result<(), Failure> {
@@ -169,8 +171,10 @@ impl FailuresFile {
         let begin = || -> anyhow::Result<Self> {
             let mut name = path.file_name().context("the path ends without a name")?.to_owned();
             name.push(".part");
+            anyhow::ensure!(!path.is_dir(), "it is a folder: name a file");
             let part = path.with_file_name(name);
-            Ok(Self { path: path.to_owned(), file: fs::File::create(&part)?, part })
+            let file = fs::File::create(&part).with_context(|| part.display().to_string())?;
+            Ok(Self { path: path.to_owned(), file, part })
         };
         begin().map_err(|error| unwritten(path, error))
     }
@@ -178,4 +182,30 @@ impl FailuresFile {
 
 fn unwritten(path: &Path, error: anyhow::Error) -> Failure {
     Failure::Local(error.context(format!("{} could not be written", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path) -> String {
+        let Err(failure) = FailuresFile::begin(path) else { panic!("{}", path.display()) };
+        failure.to_string()
+    }
+
+    #[test]
+    fn a_file_of_failures_that_could_not_be_written_is_refused_before_anything_is_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there");
+        fs::create_dir(&there).unwrap();
+        let told = refused(&there);
+        assert!(told.ends_with("it is a folder: name a file"), "{told}");
+        assert!(!folder.path().join("there.part").exists());
+        let told = refused(&folder.path().join("missing").join("failed.csv"));
+        assert!(
+            told.contains("failed.csv could not be written") && told.contains("failed.csv.part"),
+            "{told}"
+        );
+        FailuresFile::begin(&folder.path().join("failed.csv")).unwrap();
+    }
 }

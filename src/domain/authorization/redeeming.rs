@@ -1,7 +1,7 @@
 //! What browsers bring: the first opening binds, the redirect is redeemed once. Whoever knows neither the words nor the
 //! cookie changes nothing.
 
-use super::{Authorization, Digest, End, Fault, Presence, Stage, TAKEN_FOR, Taker, Way};
+use super::{Authorization, Browser, Digest, End, Fault, Presence, Stage, TAKEN_FOR, Taker, Way};
 use crate::domain::{
     connection::{Connection, State},
     lifecycle::Moment,
@@ -102,25 +102,39 @@ pub fn open(connection: &Connection, opener: &Digest, cookie: &Digest, now: Mome
     Opening::Bind(Box::new(next))
 }
 
-/// Judges a redirect. Whoever knows neither `state` nor the browser's cookie changes nothing.
-pub fn redeem(connection: &Connection, redirect: Redirect, now: Moment) -> Redeemed {
-    let unknown = || Redeemed::Refused(Refused::Unknown);
-    let Some(authorization) = &connection.authorization else { return unknown() };
-    let Way::Browser(browser) = &authorization.way else { return unknown() };
-    if browser.taker != redirect.taker {
-        return unknown();
+/// Whether a redirect belongs to the authorization that is under way. Who does not show `state` or the cookie has shown
+/// nothing, and is told what it would be told if there were no such connection.
+pub fn recognised<'a>(
+    connection: &'a Connection,
+    taker: Taker,
+    (state, cookie): (Option<&Digest>, Option<&Digest>),
+) -> Result<(&'a Authorization, &'a Browser), Refused> {
+    let authorization = connection.authorization.as_ref().ok_or(Refused::Unknown)?;
+    let Way::Browser(browser) = &authorization.way else { return Err(Refused::Unknown) };
+    if browser.taker != taker {
+        return Err(Refused::Unknown);
     }
-    match (&redirect.state, browser.state_echo, browser.taker) {
+    match (state, browser.state_echo, taker) {
         (Some(given), _, _) if given.matches(&browser.state) => {}
         // Without `state` only the browser's cookie can tell whose it is.
         (None, Presence::Optional, Taker::Broker) => {}
-        (Some(_) | None, _, _) => return unknown(),
+        (Some(_) | None, _, _) => return Err(Refused::Unknown),
     }
-    match (browser.taker, &browser.cookie, &redirect.cookie) {
-        (Taker::FrontEnd, _, _) => {}
-        (Taker::Broker, Some(ours), Some(given)) if ours.matches(given) => {}
-        (Taker::Broker, _, _) => return Redeemed::Refused(Refused::OtherBrowser),
+    match (taker, &browser.cookie, cookie, state) {
+        (Taker::FrontEnd, _, _, _) => Ok((authorization, browser)),
+        (Taker::Broker, Some(ours), Some(given), _) if ours.matches(given) => Ok((authorization, browser)),
+        (Taker::Broker, _, _, Some(_)) => Err(Refused::OtherBrowser),
+        (Taker::Broker, _, _, None) => Err(Refused::Unknown),
     }
+}
+
+/// Judges a redirect. Whoever knows neither `state` nor the browser's cookie changes nothing.
+pub fn redeem(connection: &Connection, redirect: Redirect, now: Moment) -> Redeemed {
+    let shown = (redirect.state.as_ref(), redirect.cookie.as_ref());
+    let (authorization, browser) = match recognised(connection, redirect.taker, shown) {
+        Ok(found) => found,
+        Err(refused) => return Redeemed::Refused(refused),
+    };
     if let Err(refused) = usable(connection, authorization) {
         return Redeemed::Refused(refused);
     }

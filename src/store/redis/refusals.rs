@@ -154,7 +154,7 @@ impl Refusals<'_> {
             "NOREPLICAS" => self.writes_refused(
                 "has fewer replicas connected than its min-replicas-to-write (NOREPLICAS)",
             ),
-            // READONLY, LOADING, CLUSTERDOWN, MASTERDOWN, BUSY: all pass.
+            // READONLY, LOADING, CLUSTERDOWN, MASTERDOWN, BUSY pass; of others, a proxy's for example, it is not known.
             code => self.unavailable(&format!("refused with {code}")),
         }
     }
@@ -195,7 +195,7 @@ impl Refusals<'_> {
             ErrorKind::Io => self.unavailable(
                 "ended the connection at the login: if it speaks TLS there, set store.redis.tls = \"on\"",
             ),
-            _ => self.explain(error),
+            _ => self.no_login(error),
         }
     }
 
@@ -203,7 +203,20 @@ impl Refusals<'_> {
     pub(super) fn tls_login(&self, error: &RedisError) -> StoreError {
         match rustls_error(error) {
             Some(tls) => self.tls(tls),
-            None => self.explain(error),
+            None => self.no_login(error),
+        }
+    }
+
+    /// What a login, and nothing later, shows to be no Redis for us, however long it is waited for.
+    fn no_login(&self, error: &RedisError) -> StoreError {
+        match (refusal(error).as_ref().and_then(code), error.kind()) {
+            (Some("DENIED"), _) => self.unusable(
+                "is in protected mode and lets only its own machine in: give it a password, and the broker the same one",
+            ),
+            (None, ErrorKind::Parse) => self.unusable(
+                "does not answer as a Redis: check its name and port, and whether it speaks TLS there (store.redis.tls)",
+            ),
+            (Some(_) | None, _) => self.explain(error),
         }
     }
 
@@ -390,6 +403,34 @@ mod tests {
         assert!(matches!(Fault::Dial(refused()).at_start(), StoreError::Unusable { .. }));
         assert!(matches!(StoreError::from(Fault::Dial(refused())), StoreError::Unavailable { .. }));
         assert!(matches!(StoreError::from(Fault::Store(refused())), StoreError::Unusable { .. }));
+    }
+
+    #[test]
+    fn who_lets_nobody_in_or_is_no_redis_is_not_waited_for_at_the_start() {
+        let host = host();
+        let data = of(&host, Peer::Data, Clustered::No);
+        let denied = refusal("DENIED", "Redis is running in protected mode because SECRET");
+        let web = RedisError::from((ErrorKind::Parse, "SECRET"));
+        for (error, mend) in [(denied, "password"), (web, "store.redis.tls")] {
+            for told in [data.plain_login(&error), data.tls_login(&error)] {
+                let text = told.to_string();
+                assert!(text.contains(mend) && !text.contains("SECRET"), "{text}");
+                assert!(
+                    matches!(Fault::Dial(told.clone()).at_start(), StoreError::Unusable { .. }),
+                    "{text}"
+                );
+                assert!(
+                    matches!(StoreError::from(Fault::Dial(told)), StoreError::Unavailable { .. }),
+                    "{text}"
+                );
+            }
+            assert!(
+                matches!(data.explain(&error), StoreError::Unavailable { .. }),
+                "once it worked: {error}"
+            );
+        }
+        let busy = refusal("ERR", "max number of clients reached");
+        assert!(matches!(data.plain_login(&busy), StoreError::Unavailable { .. }), "that passes");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::{
     super::StoreError,
+    RedisStore,
     dialing::{Dialer, Peer},
     link::Link,
     nodes::{Lane, Map, Node},
@@ -46,6 +47,38 @@ struct Told {
     address: HostPort,
     /// Grows with each failover that the sentinels agreed on.
     epoch: u64,
+    sees: Sees,
+    /// With itself; `None`: it does not tell.
+    sentinels: Option<usize>,
+    quorum: Option<usize>,
+}
+
+/// Whether a sentinel reaches the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    Primary,
+    /// It takes it for down, or cannot log in there: it does not watch it, and knows no replica to promote.
+    Nothing,
+}
+
+/// One sentinel by itself, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelNow {
+    pub sentinel: HostPort,
+    /// What it takes for the primary, or why it does not say.
+    pub primary: Result<HostPort, StoreError>,
+    pub sees: Sees,
+    /// How many watch the primary, this one included, and how many of them have to agree that it is down. `None`: it
+    /// does not tell.
+    pub sentinels: Option<usize>,
+    pub quorum: Option<usize>,
+}
+
+impl RedisStore {
+    /// What each sentinel tells of the primary and of the others. Empty where there are none.
+    pub async fn sentinels_told(&self) -> Vec<SentinelNow> {
+        self.nodes.resolver().sentinels_told().await
+    }
 }
 
 impl Resolver {
@@ -121,11 +154,24 @@ impl Resolver {
 
     /// What each sentinel by itself takes for the primary. Empty where there are none.
     pub(super) async fn each_sentinel(&self) -> Vec<(HostPort, Result<HostPort, StoreError>)> {
+        let told = self.sentinels_told().await;
+        told.into_iter().map(|one| (one.sentinel, one.primary)).collect()
+    }
+
+    async fn sentinels_told(&self) -> Vec<SentinelNow> {
         let Topology::Sentinel { primary, .. } = &self.topology else { return Vec::new() };
         let last = Instant::now() + LOOK_TIMEOUT;
-        let asked = self.sentinels.iter().map(|sentinel| async move {
-            let told = ask_sentinel(sentinel, primary, last).await;
-            (sentinel.address().clone(), told.map(|told| told.address).map_err(Fault::at_start))
+        let asked = self.sentinels.iter().map(|link| async move {
+            let sentinel = link.address().clone();
+            match ask_sentinel(link, primary, last).await {
+                Ok(Told { address, sees, sentinels, quorum, .. }) => {
+                    SentinelNow { sentinel, primary: Ok(address), sees, sentinels, quorum }
+                }
+                Err(fault) => {
+                    let primary = Err(fault.at_start());
+                    SentinelNow { sentinel, primary, sees: Sees::Nothing, sentinels: None, quorum: None }
+                }
+            }
         });
         join_all(asked).await
     }
@@ -199,7 +245,19 @@ fn odd(who: &str) -> StoreError {
 
 fn told_by(fields: &HashMap<String, String>) -> Option<Told> {
     let address = HostPort::new(fields.get("ip")?, fields.get("port")?.parse().ok()?).ok()?;
-    Some(Told { address, epoch: fields.get("config-epoch")?.parse().ok()? })
+    let number = |field| fields.get(field).and_then(|told: &String| told.parse::<usize>().ok());
+    let blind = |flag| ["s_down", "o_down", "disconnected"].contains(&flag);
+    let sees = match fields.get("flags") {
+        Some(flags) if flags.split(',').any(blind) => Sees::Nothing,
+        Some(_) | None => Sees::Primary,
+    };
+    Some(Told {
+        address,
+        epoch: fields.get("config-epoch")?.parse().ok()?,
+        sees,
+        sentinels: number("num-other-sentinels").map(|others| others.saturating_add(1)),
+        quorum: number("quorum"),
+    })
 }
 
 /// The map, if it has a primary for each of these slots.
@@ -253,8 +311,20 @@ mod tests {
                 .collect::<HashMap<_, _>>()
         };
         let good = [("ip", "10.0.0.7"), ("port", "6379"), ("config-epoch", "4"), ("flags", "master")];
-        let want = Told { address: "10.0.0.7:6379".parse().unwrap(), epoch: 4 };
-        assert_eq!(told_by(&fields(&good)), Some(want));
+        let address = "10.0.0.7:6379".parse().unwrap();
+        let want = Told { address, epoch: 4, sees: Sees::Primary, sentinels: None, quorum: None };
+        assert_eq!(told_by(&fields(&good)), Some(want.clone()));
+        let more = [good.as_slice(), &[("num-other-sentinels", "2"), ("quorum", "2")]].concat();
+        let counted = Told { sentinels: Some(3), quorum: Some(2), ..want.clone() };
+        assert_eq!(told_by(&fields(&more)), Some(counted));
+        for flags in ["s_down,master,disconnected", "master,disconnected", "s_down,o_down,master"] {
+            let blind = [&good[..3], &[("flags", flags)]].concat();
+            assert_eq!(
+                told_by(&fields(&blind)),
+                Some(Told { sees: Sees::Nothing, ..want.clone() }),
+                "{flags}"
+            );
+        }
         for missing in 0..3 {
             let mut some = good.to_vec();
             some.remove(missing);

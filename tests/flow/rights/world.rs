@@ -2,7 +2,7 @@
 //! and what each may: said without policies.
 
 use super::calling::{self, Answer};
-use crate::rig::Rig;
+use crate::{rig::Rig, way::ShakyWay};
 use async_trait::async_trait;
 use bursar::{
     access::{
@@ -48,7 +48,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
@@ -80,6 +80,10 @@ pub(crate) enum Short {
     Places,
     /// The trail cannot be written.
     Trail,
+    /// There is one place to wait in, for all.
+    Place,
+    /// The store, once the test says so.
+    Store,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -511,6 +515,22 @@ impl World {
         answer
     }
 
+    /// The way to the store.
+    pub(crate) fn store(&self) -> &ShakyWay {
+        &self.rig.a.store
+    }
+
+    /// A call of which nobody waits for the answer; it is given up when this is aborted.
+    pub(crate) fn begun(
+        &self,
+        principal: &Principal,
+        method: &'static str,
+        request: Value,
+    ) -> JoinHandle<()> {
+        let (channel, bearer) = (self.channel.clone(), principal.caller.id().to_owned());
+        tokio::spawn(async move { drop(calling::call(&channel, Some(&bearer), method, &request).await) })
+    }
+
     /// Another replica labels a connection, and nothing is heard of it here.
     pub(crate) async fn label_unheard(&self, name: &str, label: (&str, &str)) {
         self.rig.a.stop();
@@ -648,7 +668,7 @@ fn limits(short: Short) -> Limits {
         rules: Rules {
             calls: 1000,
             calls_per_caller: 1000,
-            waiting: 1000,
+            waiting: if short == Short::Place { 1 } else { 1000 },
             waiting_per_caller: 1000,
             waiting_per_tenant: if short == Short::Places { 0 } else { 1000 },
             streams_per_caller: 1000,

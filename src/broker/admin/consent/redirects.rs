@@ -6,7 +6,8 @@ use crate::{
     broker::{admin::strangers::ToStrangers, kept::Kept, refresher::OneTime, refresher::RefreshError},
     domain::{
         authorization::{
-            Brought, Fault, Opening, Over, Redeemed, Redirect, Refused, Stage, Taker, Way, open, redeem,
+            Brought, Fault, Opening, Over, Redeemed, Redirect, Refused, Stage, Taker, Way, open, recognised,
+            redeem,
         },
         connection::Connection,
         failure::harmless,
@@ -253,11 +254,16 @@ impl Admin {
         for _ in 0..CONFLICTS_MAX {
             let loaded = self.consenting(&name).await?;
             let authorization = loaded.record.authorization.as_ref().ok_or_else(unknown)?;
+            let state = state.as_ref().map(|state| digest(state.word.expose()));
+            let cookie = cookies.get(&cookie_name(authorization.id)).map(|word| digest(word));
+            // Before anything else that could fail: whose it is not learns nothing from how it fails.
+            recognised(&loaded.record, taker, (state.as_ref(), cookie.as_ref()))
+                .map_err(|refused| refusal(&loaded.record, refused))?;
             let profile = self.catalogue.get(&loaded.record.provider).ok_or_else(unavailable)?;
             let redirect = Redirect {
                 taker,
-                state: state.as_ref().map(|state| digest(state.word.expose())),
-                cookie: cookies.get(&cookie_name(authorization.id)).map(|word| digest(word)),
+                state,
+                cookie,
                 iss: query.get("iss").map(str::to_owned),
                 brought: query.brought(&profile),
             };
