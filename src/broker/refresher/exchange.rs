@@ -192,7 +192,11 @@ impl Parts {
     async fn settle(&self, claim: &Claim, prepared: &Prepared, spent: &Grant, mut answer: Answer) -> Outcome {
         tell_principal(&mut answer, prepared);
         if let Some(failure) = of_another(claim.connection(), &answer, &prepared.profile) {
-            return Err(RefreshError::Failed(self.give_up(claim, prepared, failure).await?));
+            // The first answer of a family: a grant of somebody else is not taken.
+            if claim.connection().token.is_none() {
+                return Err(RefreshError::Failed(self.give_up(claim, prepared, failure).await?));
+            }
+            answer.access = Err(failure);
         }
         let correlation_id = answer.correlation_id.clone();
         let unusable = answer.access.as_ref().err().cloned();
@@ -329,7 +333,8 @@ fn place<'a>(resource: &'a str, connection: &Connection, generation: u64) -> Pla
     Place { resource, family: connection.family, generation }
 }
 
-/// An answer for somebody else is not kept at all: its refresh token is not ours, and ours stays.
+/// Nothing of an answer for somebody else is served. Its refresh token is kept all the same where ours was spent for it:
+/// what was spent is refused from then on, and whose the next answer is, is for that one to say.
 fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Option<Failure> {
     match (&connection.principal, &answer.principal) {
         (Some(ours), Some(theirs)) if !ours.is(theirs) => {
