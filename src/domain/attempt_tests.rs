@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::domain::{
+    asking::{Known, Onward, after_asking},
     client::Noted,
-    profile::{GrantKind, Introspection, Overlap},
+    profile::{GrantKind, Introspection, Overlap, Reuse, Rotation},
     samples::{HOUR, SKEW, START, at, attempt, connection, id, mark, profile, secs, token},
 };
 
@@ -252,6 +253,50 @@ fn an_attempt_whose_holder_died_leaves_a_mark_where_a_grant_can_be_lost() {
         connection.due = None;
         assert_eq!(marked_at(&connection, &profile), want, "{why}");
     }
+}
+
+#[test]
+fn what_is_put_off_after_its_holder_died_holds_callers_too_whatever_failed_before() {
+    let begun = earlier(secs(46));
+    for before in [None, Some(Class::Client), Some(Class::Down)] {
+        let lapsed = with(|c| {
+            c.attempt = Some(attempt(1, begun));
+            c.last_failure = before.map(last);
+        });
+        let Claiming::PutOff(next) = asked(&lapsed, Ask::Scheduler) else { panic!("{before:?}") };
+        let failure = next.last_failure.clone().unwrap();
+        assert_eq!((failure.class, failure.at), (Class::Ambiguous, begun.here), "{before:?}");
+        let held = format!("held {}", next.due.unwrap().0);
+        for ask in [Ask::Scheduler, Ask::Caller] {
+            assert_eq!(word(&asked(&next, ask)), held, "{before:?}, {ask:?}");
+        }
+    }
+    let introspects = Profile {
+        introspection: Introspection::Rfc7662,
+        introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
+        ..profile()
+    };
+    let lapsed = with(|c| {
+        c.attempt = Some(attempt(1, begun));
+        c.last_failure = Some(last(Class::Down));
+    });
+    let ours = attempt(OURS, at(LATE));
+    let Claiming::Claim(next) = claim(&lapsed, lapsed.seen(), ours, Ask::Scheduler, &introspects, at(LATE))
+    else {
+        panic!("it is asked first");
+    };
+    let onward = after_asking(&next, Known::Nothing, &introspects, at(LATE));
+    assert!(
+        matches!(onward, Onward::Fail(_)),
+        "a server that was down once says nothing of this: {onward:?}"
+    );
+
+    let minting = with(|c| {
+        c.attempt = Some(attempt(1, begun));
+        (c.refresh_token, c.grant) = (None, GrantKind::ClientCredentials);
+    });
+    let Claiming::Claim(next) = asked(&minting, Ask::Scheduler) else { panic!() };
+    assert_eq!(next.last_failure, None, "nothing is in doubt");
 }
 
 #[test]
