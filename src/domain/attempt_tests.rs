@@ -638,10 +638,10 @@ fn where_reuse_revokes_the_family_a_retry_waits_until_the_token_has_nearly_run_o
         ),
         (
             claimed(|_| ()),
-            Profile { grace: secs(1), ..harmful.clone() },
+            Profile { grace: secs(11), ..harmful.clone() },
             Class::Ambiguous,
             until_hard,
-            "a window of a second, which opened with the attempt a second ago",
+            "a window that opened with the attempt a second ago, and ends before a request is there",
         ),
         (claimed(|c| c.token = None), harmful.clone(), Class::Ambiguous, soon, "no token to wait with"),
         (
@@ -674,6 +674,7 @@ fn a_try_that_comes_too_late_for_the_grace_window_waits_until_the_token_has_near
     let grace = secs(30);
     let harmful = || Profile { reuse: Reuse::RevokeFamily, grace, ..profile() };
     let at_its_end = |class| (class, grace, harmful());
+    let short = || Profile { grace: secs(10), ..harmful() };
     let introspects = Profile {
         introspection: Introspection::Rfc7662,
         introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
@@ -681,7 +682,13 @@ fn a_try_that_comes_too_late_for_the_grace_window_waits_until_the_token_has_near
     };
     // (the last failure, how long ago the attempt with the lost answer began, the profile), and what comes of it
     let cases = vec![
-        ((Class::Ambiguous, secs(29), harmful()), "claim", "the window is open"),
+        ((Class::Ambiguous, secs(19), harmful()), "claim", "the window is open"),
+        (
+            (Class::Ambiguous, secs(20), harmful()),
+            "put off",
+            "a request might reach the server too late for it",
+        ),
+        ((Class::Ambiguous, secs(9), short()), "put off", "too short to reach the server within it"),
         (at_its_end(Class::Ambiguous), "put off", "it has closed"),
         (at_its_end(Class::NotSent), "put off", "it closed while the server could not be reached"),
         (at_its_end(Class::Down), "claim", "at its own pace"),
