@@ -72,7 +72,7 @@ impl Parts {
             // What cannot be counted does not end either: it is suspected still at the next try.
             Err(Unchanged::Failed(err)) => {
                 tracing::warn!(client = %name, cause = %err, "a refused grant could not be counted");
-                failure.of_the_client()
+                failure.uncounted()
             }
         }
     }
