@@ -197,8 +197,10 @@ impl Parts {
             || Unchanged::Failed(RefreshError::NoClient(name.clone())),
             |record: &mut Client, now| {
                 let noted = record.fared(&verdicts, now.here);
+                // A person changed it since: what was refused may be accepted now.
+                let outdated = (record.uid, record.revision) != (client.record.uid, client.record.revision);
                 let others = record.hold != client.record.hold;
-                if others && record.held(now.store).is_some() {
+                if outdated || (others && record.held(now.store).is_some()) {
                     return match noted {
                         Noted::Changed => Ok(()),
                         Noted::KnownAlready => Err(Unchanged::KnownAlready),
