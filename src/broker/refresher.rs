@@ -3,14 +3,17 @@
 
 mod claiming;
 mod consenting;
+mod error;
 mod exchange;
 mod failing;
 mod landing;
 mod renewing;
 mod states;
+mod told;
 mod traced;
 
 pub use consenting::OneTime;
+pub use error::RefreshError;
 use landing::Landing;
 use traced::landed;
 
@@ -27,13 +30,10 @@ use crate::{
     domain::{
         attempt::{Ask, Seen},
         client::Client,
-        connection::{Connection, LastFailure, State},
-        failure::Failure,
-        lifecycle::Moment,
-        names::{ClientName, ConnectionName, ProviderName},
+        connection::Connection,
+        names::{ConnectionName, ProviderName},
     },
     provider::{ClientIdentity, Grant, Provider, catalogue::Catalogue},
-    seal::SealError,
     store::{
         StoreError,
         ledger::{Claimed, Ledger, Loaded},
@@ -95,65 +95,6 @@ pub struct Flight {
 }
 
 pub type Outcome = Result<Arc<Loaded<Connection>>, RefreshError>;
-
-/// Why there is no newer token.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RefreshError {
-    /// The provider answered, or did not; what that means is in the failure.
-    #[error("exchange with the provider failed: {}", .0.detail)]
-    Failed(Failure),
-    /// The provider is being left alone until then (store's clock), after this failure.
-    #[error("provider is being left alone after a failure")]
-    Held { at: Moment, until: Timestamp, failure: Option<LastFailure> },
-    #[error("connection is {0}")]
-    Ended(State),
-    /// Another replica held the attempt longer than a lease.
-    #[error("another replica was still refreshing this connection")]
-    Busy,
-    #[error("connection does not exist")]
-    Gone,
-    /// The answer came after the connection had been revoked, deleted or authorized again.
-    #[error("connection was ended while its answer was on the way")]
-    Orphaned,
-    /// The authorization was replaced by another one, or is over.
-    #[error("authorization was replaced or is over")]
-    Replaced,
-    /// No profile of that name is configured: check the providers folder of this replica.
-    #[error("{0} is not configured")]
-    NoProfile(ProviderName),
-    #[error("{0} does not exist")]
-    NoClient(ClientName),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// This replica is shutting down and starts no exchange any more: ask another one.
-    #[error("replica is shutting down")]
-    Stopping,
-    /// The task ended without an outcome: it panicked or the runtime shut down. The lease ends by itself.
-    #[error("refresh ended without an outcome")]
-    Lost,
-}
-
-impl RefreshError {
-    /// Whether trying again soon on this replica must fail the same way.
-    fn is_hopeless_here(&self) -> bool {
-        match self {
-            Self::NoProfile(_) | Self::Seal(_) => true,
-            Self::Store(err) => err.lasts(),
-            Self::Failed(_)
-            | Self::Held { .. }
-            | Self::Ended(_)
-            | Self::Busy
-            | Self::Gone
-            | Self::Orphaned
-            | Self::Replaced
-            | Self::NoClient(_)
-            | Self::Stopping
-            | Self::Lost => false,
-        }
-    }
-}
 
 impl Refresher {
     pub fn new(parts: Parts) -> Self {
@@ -308,21 +249,23 @@ impl Parts {
         ask: Ask,
         mut grant: Option<OneTime>,
     ) -> Outcome {
+        let mut probed = None;
         for _ in 0..TURNS_MAX {
             let bell = self.bells.listen(name);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
 
             let watch = self.warm.watch(name);
-            let mut prepared = self.prepare(name, ask).await?;
+            let mut prepared = self.prepare(name, ask, probed).await?;
             let slot = if let Some(slot) = self.slots.try_acquire(&prepared.profile.name) {
                 Some(slot)
             } else {
                 let slot = self.waited_slot(&prepared.profile.name).await;
                 // Much may have happened while this one stood in line.
-                prepared = self.prepare(name, ask).await?;
+                prepared = self.prepare(name, ask, prepared.probed).await?;
                 slot
             };
+            probed = prepared.probed;
             if self.stopping.is_cancelled() {
                 return Err(RefreshError::Stopping);
             }

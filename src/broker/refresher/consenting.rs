@@ -3,8 +3,9 @@
 
 use super::{
     Outcome, Parts, RefreshError, Refresher,
-    exchange::{Prepared, told_of_success},
+    exchange::Prepared,
     renewing::renewal,
+    told::told_of_success,
 };
 use crate::{
     broker::kept::Kept,
