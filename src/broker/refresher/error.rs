@@ -69,4 +69,9 @@ impl RefreshError {
             | Self::Lost => false,
         }
     }
+
+    /// Whether the store takes no writes where this connection lies, so that no other one can be claimed there either.
+    pub(super) fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Store(StoreError::WritesRefused { .. } | StoreError::Full))
+    }
 }
