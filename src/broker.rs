@@ -259,9 +259,11 @@ impl Broker {
                 self.warm.forget(name);
                 Err(err.into())
             }
-            (Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. }), Some(copy)) => {
-                Ok((copy, Some(Degraded::StoreUnavailable)))
-            }
+            // A store in a file on a full disk may not even be read.
+            (
+                Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. } | StoreError::Full),
+                Some(copy),
+            ) => Ok((copy, Some(Degraded::StoreUnavailable))),
             (Err(err), _) => Err(err.into()),
         }
     }
@@ -273,7 +275,9 @@ impl Broker {
     ) -> Result<Arc<Loaded<Connection>>, GetTokenError> {
         match self.look(&before.record.name).await {
             Ok((connection, _)) => Ok(connection),
-            Err(GetTokenError::Store(StoreError::Unavailable { .. })) => Ok(before),
+            Err(GetTokenError::Store(
+                StoreError::Unavailable { .. } | StoreError::KeyAway { .. } | StoreError::Full,
+            )) => Ok(before),
             Err(err) => Err(err),
         }
     }

@@ -7,6 +7,7 @@ pub mod authorization;
 pub mod client;
 pub mod connection;
 pub mod credential;
+mod doubt;
 pub mod failure;
 pub mod finding;
 pub mod host_port;

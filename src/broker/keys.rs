@@ -168,7 +168,7 @@ impl Keyring {
         let Ok(looking) = self.stripe(owner).try_lock() else { return found.usable(owner, opened) };
         match self.load(owner, &looking).await {
             Ok(loaded) => loaded.usable(owner, opened),
-            Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. }) => {
+            Err(StoreError::Unavailable { .. } | StoreError::KeyAway { .. } | StoreError::Full) => {
                 *found.spared_until.lock() = Some(Instant::now() + SPARED_FOR);
                 found.usable(owner, opened)
             }

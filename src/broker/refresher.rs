@@ -3,14 +3,17 @@
 
 mod claiming;
 mod consenting;
+mod error;
 mod exchange;
 mod failing;
 mod landing;
 mod renewing;
 mod states;
+mod told;
 mod traced;
 
 pub use consenting::OneTime;
+pub use error::RefreshError;
 use landing::Landing;
 use traced::landed;
 
@@ -18,7 +21,7 @@ use super::{
     bells::Bells,
     keys::Keyring,
     shunned::Shunned,
-    slots::{Slot, Slots},
+    slots::{InLine, Slot, Slots},
     warm::{WarmCopies, Watch},
 };
 use crate::{
@@ -27,13 +30,10 @@ use crate::{
     domain::{
         attempt::{Ask, Seen},
         client::Client,
-        connection::{Connection, LastFailure, State},
-        failure::Failure,
-        lifecycle::Moment,
-        names::{ClientName, ConnectionName, ProviderName},
+        connection::Connection,
+        names::{ConnectionName, ProviderName},
     },
     provider::{ClientIdentity, Grant, Provider, catalogue::Catalogue},
-    seal::SealError,
     store::{
         StoreError,
         ledger::{Claimed, Ledger, Loaded},
@@ -96,62 +96,27 @@ pub struct Flight {
 
 pub type Outcome = Result<Arc<Loaded<Connection>>, RefreshError>;
 
-/// Why there is no newer token.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum RefreshError {
-    /// The provider answered, or did not; what that means is in the failure.
-    #[error("exchange with the provider failed: {}", .0.detail)]
-    Failed(Failure),
-    /// The provider is being left alone until then (store's clock), after this failure.
-    #[error("provider is being left alone after a failure")]
-    Held { at: Moment, until: Timestamp, failure: Option<LastFailure> },
-    #[error("connection is {0}")]
-    Ended(State),
-    /// Another replica held the attempt longer than a lease.
-    #[error("another replica was still refreshing this connection")]
-    Busy,
-    #[error("connection does not exist")]
-    Gone,
-    /// The answer came after the connection had been revoked, deleted or authorized again.
-    #[error("connection was ended while its answer was on the way")]
-    Orphaned,
-    /// The authorization was replaced by another one, or is over.
-    #[error("authorization was replaced or is over")]
-    Replaced,
-    /// No profile of that name is configured: check the providers folder of this replica.
-    #[error("{0} is not configured")]
-    NoProfile(ProviderName),
-    #[error("{0} does not exist")]
-    NoClient(ClientName),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// This replica is shutting down and starts no exchange any more: ask another one.
-    #[error("replica is shutting down")]
-    Stopping,
-    /// The task ended without an outcome: it panicked or the runtime shut down. The lease ends by itself.
-    #[error("refresh ended without an outcome")]
-    Lost,
+/// Where the scheduler found a connection, and whom it is to be refreshed with.
+pub struct Found {
+    /// The queue that it was due in.
+    pub shard: u16,
+    pub provider: ProviderName,
 }
 
-impl RefreshError {
-    /// Whether trying again soon on this replica must fail the same way.
-    fn is_hopeless_here(&self) -> bool {
-        match self {
-            Self::NoProfile(_) | Self::Seal(_) => true,
-            Self::Store(err) => err.lasts(),
-            Self::Failed(_)
-            | Self::Held { .. }
-            | Self::Ended(_)
-            | Self::Busy
-            | Self::Gone
-            | Self::Orphaned
-            | Self::Replaced
-            | Self::NoClient(_)
-            | Self::Stopping
-            | Self::Lost => false,
-        }
+/// What a flight is for.
+struct Trip {
+    seen: Seen,
+    ask: Ask,
+    /// Since when it has been due, by our clock.
+    due: Option<Timestamp>,
+    brought: Option<OneTime>,
+    /// The queue that it was found in, and the place that it has taken until it has a slot.
+    found: Option<(u16, InLine)>,
+}
+
+impl Trip {
+    fn of(seen: Seen, ask: Ask) -> Self {
+        Self { seen, ask, due: None, brought: None, found: None }
     }
 }
 
@@ -162,19 +127,24 @@ impl Refresher {
 
     /// Makes sure a refresh is under way, and does not wait for it.
     pub fn start(&self, name: &ConnectionName, seen: Seen, ask: Ask) {
-        drop(self.flight(name, seen, ask, None));
+        drop(self.flight(name, Trip::of(seen, ask)));
     }
 
     /// The same for what has been due since then, by our clock.
-    pub fn start_due(&self, name: &ConnectionName, seen: Seen, due: Timestamp) {
-        drop(self.flight(name, seen, Ask::Scheduler, Some(due)));
+    pub fn start_due(&self, name: &ConnectionName, seen: Seen, due: Timestamp, found: &Found) {
+        let found = Some(self.in_line(found));
+        drop(self.flight(name, Trip { due: Some(due), found, ..Trip::of(seen, Ask::Scheduler) }));
+    }
+
+    fn in_line(&self, found: &Found) -> (u16, InLine) {
+        (found.shard, self.parts.slots.stand_in_line(&found.provider))
     }
 
     /// Waits for the refresh under way, starting one if there is none. What becomes of somebody's consent is no answer
     /// to that: it is waited for, and then the connection is looked at again.
     pub async fn refreshed(&self, name: &ConnectionName, seen: Seen, ask: Ask) -> Outcome {
         loop {
-            let flight = self.flight(name, seen, ask, None);
+            let flight = self.flight(name, Trip::of(seen, ask));
             traces::joined(flight.mark.as_ref());
             if !flight.ask.is_consent() {
                 break flight.outcome;
@@ -193,7 +163,8 @@ impl Refresher {
                     other.clone()
                 } else {
                     let brought = Some(OneTime::plain(grant));
-                    break self.take_off(&mut board, name, (seen, Ask::Bootstrap, None), brought);
+                    let trip = Trip { brought, ..Trip::of(seen, Ask::Bootstrap) };
+                    break self.take_off(&mut board, name, trip);
                 }
             };
             drop(other.outcome.await);
@@ -232,7 +203,7 @@ impl Refresher {
         &self.parts.shunned
     }
 
-    /// How many more exchanges with this provider could begin now.
+    /// How many more exchanges with this provider could be started now.
     pub fn free_slots(&self, provider: &ProviderName) -> usize {
         self.parts.slots.free(provider)
     }
@@ -248,11 +219,11 @@ impl Refresher {
 
     /// The exchange runs in its own task: a caller that hangs up must not take the only copy of a new refresh
     /// token with it.
-    fn flight(&self, name: &ConnectionName, seen: Seen, ask: Ask, due: Option<Timestamp>) -> Flight {
+    fn flight(&self, name: &ConnectionName, trip: Trip) -> Flight {
         let mut board = self.parts.board.lock();
         match board.get(name) {
             Some(flight) => flight.clone(),
-            None => self.take_off(&mut board, name, (seen, ask, due), None),
+            None => self.take_off(&mut board, name, trip),
         }
     }
 
@@ -260,14 +231,14 @@ impl Refresher {
         &self,
         board: &mut HashMap<ConnectionName, Flight>,
         name: &ConnectionName,
-        (seen, ask, due): (Seen, Ask, Option<Timestamp>),
-        grant: Option<OneTime>,
+        trip: Trip,
     ) -> Flight {
         let landing = Landing { parts: self.parts.clone(), name: name.clone() };
-        let span = self.parts.flying(name, ask, due);
+        let ask = trip.ask;
+        let span = self.parts.flying(name, ask, trip.due);
         let mark = span.mark();
         let task = self.parts.tasks.spawn(async move {
-            let flown = span.around(landing.parts.watched(&landing.name, seen, ask, grant)).await;
+            let flown = span.around(landing.parts.watched(&landing.name, trip)).await;
             landed(&span, &flown);
             flown
         });
@@ -280,8 +251,17 @@ impl Refresher {
 
 impl Parts {
     /// Passes over for a while what this replica cannot refresh, and says so where nobody waits for the answer.
-    async fn watched(&self, name: &ConnectionName, seen: Seen, ask: Ask, grant: Option<OneTime>) -> Outcome {
-        let outcome = self.refresh(name, seen, ask, grant).await;
+    async fn watched(&self, name: &ConnectionName, trip: Trip) -> Outcome {
+        let shard = trip.found.as_ref().map(|(shard, _)| *shard);
+        let outcome = self.refresh(name, trip).await;
+        if let Some(shard) = shard {
+            match &outcome {
+                Ok(_) => self.shunned.written(shard),
+                Err(err) if err.is_refused_write() => self.shunned.refused(shard),
+                // No word of the store's.
+                Err(_) => {}
+            }
+        }
         if let Err(err) = &outcome
             && err.is_hopeless_here()
         {
@@ -301,28 +281,26 @@ impl Parts {
         }
     }
 
-    async fn refresh(
-        &self,
-        name: &ConnectionName,
-        seen: Seen,
-        ask: Ask,
-        mut grant: Option<OneTime>,
-    ) -> Outcome {
+    async fn refresh(&self, name: &ConnectionName, trip: Trip) -> Outcome {
+        let Trip { seen, ask, brought: mut grant, mut found, due: _ } = trip;
+        let mut probed = None;
         for _ in 0..TURNS_MAX {
             let bell = self.bells.listen(name);
             let mut rung = std::pin::pin!(bell.notified());
             rung.as_mut().enable();
 
             let watch = self.warm.watch(name);
-            let mut prepared = self.prepare(name, ask).await?;
+            let mut prepared = self.prepare(name, ask, probed).await?;
             let slot = if let Some(slot) = self.slots.try_acquire(&prepared.profile.name) {
                 Some(slot)
             } else {
                 let slot = self.waited_slot(&prepared.profile.name).await;
                 // Much may have happened while this one stood in line.
-                prepared = self.prepare(name, ask).await?;
+                prepared = self.prepare(name, ask, prepared.probed).await?;
                 slot
             };
+            drop(found.take());
+            probed = prepared.probed;
             if self.stopping.is_cancelled() {
                 return Err(RefreshError::Stopping);
             }

@@ -3,7 +3,7 @@
 
 mod crowd;
 
-use super::refresher::Refresher;
+use super::refresher::{Found, Refresher};
 use crate::{
     clock::Timestamp,
     domain::{authorization::Chore, connection::Connection, names::ConnectionName},
@@ -91,19 +91,21 @@ impl Scheduler {
     /// Goes past what is not to be started, page by page: it must not hide what is. What leaves the queue meanwhile makes
     /// others move up, and a few of them are seen by the next look only.
     async fn look(&self, shard: u16, crowd: &Crowd) -> Result<Fullness, StoreError> {
+        // Where no claim was written a moment ago, one finds out whether any can be by now.
+        let batch = if self.refresher.shunned().refuses(shard) { 1 } else { BATCH };
         let (mut seen, mut read, mut free) = (0, 0, Free::new());
         let mut limit = (BATCH + self.refresher.shunned().count()).min(PAGE_MAX);
         loop {
             let due = self.ledger.due(shard, seen, limit).await?;
             let ready = due.keys.iter().filter(|(key, at)| self.is_ready(key, *at, crowd, &mut free));
-            let ready: Vec<_> = ready.take(BATCH - read).collect();
+            let ready: Vec<_> = ready.take(batch - read).collect();
             // One after the other, the way to the store and back would be the limit of what can be renewed.
             stream::iter(ready.iter().map(Ok))
-                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, at)| self.start(key, *at, crowd))
+                .try_for_each_concurrent(LOOKS_AT_ONCE, |(key, at)| self.start(shard, key, *at, crowd))
                 .await?;
             seen += due.keys.len();
             read += ready.len();
-            if read == BATCH {
+            if read == batch {
                 return Ok(Fullness::More);
             }
             if due.keys.len() < limit || seen >= DEPTH_MAX {
@@ -124,7 +126,7 @@ impl Scheduler {
 
     /// Records are authenticated one by one: one that is broken is said and passed over. One whose provider has no free
     /// slot stays where it is: in line it would stand in the way of callers, and of what is due at other providers.
-    async fn start(&self, key: &Key, due: Timestamp, crowd: &Crowd) -> Result<(), StoreError> {
+    async fn start(&self, shard: u16, key: &Key, due: Timestamp, crowd: &Crowd) -> Result<(), StoreError> {
         let Some(name) = Connection::name_of(key) else { return Ok(()) };
         match self.ledger.read::<Connection>(&name).await {
             Ok(Some(loaded)) => {
@@ -137,13 +139,14 @@ impl Scheduler {
                     crowd.join(key, due, &record.provider);
                     return Ok(());
                 }
+                let found = Found { shard, provider: record.provider.clone() };
                 match chore {
-                    Chore::Poll(id) => self.refresher.poll(&name, id),
+                    Chore::Poll(id) => self.refresher.poll(&name, id, &found),
                     Chore::Close | Chore::Nothing => {}
                 }
                 if let Some(due) = record.due.filter(|due| *due <= now.store) {
                     let since = now.here.minus(due.until(now.store));
-                    self.refresher.start_due(&name, record.seen(), since);
+                    self.refresher.start_due(&name, record.seen(), since, &found);
                 }
             }
             Ok(None) => {}

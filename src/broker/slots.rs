@@ -9,7 +9,18 @@ pub struct Slots {
     all: Arc<Semaphore>,
     /// One provider's share of all.
     share: usize,
-    providers: Mutex<HashMap<ProviderName, Arc<Semaphore>>>,
+    providers: Mutex<HashMap<ProviderName, OfProvider>>,
+}
+
+struct OfProvider {
+    slots: Arc<Semaphore>,
+    /// Shared with all who stand in line.
+    line: Arc<()>,
+}
+
+/// A place in a provider's line: who has it is on the way to a slot. Given back when dropped.
+pub struct InLine {
+    _line: Arc<()>,
 }
 
 /// The right to run one exchange; given back when dropped.
@@ -39,15 +50,27 @@ impl Slots {
         Some(Slot { _of_all: of_all, _of_provider: of_provider })
     }
 
-    /// How many more exchanges with this provider could begin now.
+    /// Until a slot is asked for, much may be waited for (keys, the provider's endpoints): what is started meanwhile counts.
+    pub fn stand_in_line(&self, provider: &ProviderName) -> InLine {
+        InLine { _line: self.with(provider, |of| of.line.clone()) }
+    }
+
+    /// How many more exchanges with this provider could begin now, beside those that are in line.
     pub fn free(&self, provider: &ProviderName) -> usize {
-        let of_provider = self.providers.lock().get(provider).map(|slots| slots.available_permits());
+        let left =
+            |of: &OfProvider| of.slots.available_permits().saturating_sub(Arc::strong_count(&of.line) - 1);
+        let of_provider = self.providers.lock().get(provider).map(left);
         of_provider.unwrap_or(self.share).min(self.all.available_permits())
     }
 
     fn of(&self, provider: &ProviderName) -> Arc<Semaphore> {
+        self.with(provider, |of| of.slots.clone())
+    }
+
+    fn with<T>(&self, provider: &ProviderName, ask: impl Fn(&OfProvider) -> T) -> T {
         let mut providers = self.providers.lock();
-        providers.entry(provider.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share))).clone()
+        let made = || OfProvider { slots: Arc::new(Semaphore::new(self.share)), line: Arc::default() };
+        ask(providers.entry(provider.clone()).or_insert_with(made))
     }
 }
 
@@ -69,6 +92,22 @@ mod tests {
         assert_eq!(free(), (0, 0));
         drop((held, last));
         assert!(slots.try_acquire(&slow).is_some());
+        assert_eq!(free(), (3, 3));
+    }
+
+    #[test]
+    fn who_is_on_the_way_to_a_slot_counts_with_its_provider_only() {
+        let slots = Slots::new(4);
+        let (slow, other) = ("providers/slow".parse().unwrap(), "providers/other".parse().unwrap());
+        let free = || (slots.free(&slow), slots.free(&other));
+        let mut line: Vec<_> = (0..2).map(|_| slots.stand_in_line(&slow)).collect();
+        assert_eq!(free(), (1, 3));
+        let slot = slots.try_acquire(&slow).unwrap();
+        line.pop();
+        assert_eq!(free(), (1, 3), "it has its slot");
+        line.extend((0..5).map(|_| slots.stand_in_line(&slow)));
+        assert_eq!(free(), (0, 3));
+        drop((line, slot));
         assert_eq!(free(), (3, 3));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     failure::{Class, Failure, Reason},
     lifecycle::{Moment, jittered},
     pauses::{pause, put_off, put_off_late},
-    profile::{Profile, Reuse, Rotation},
+    profile::Profile,
     token::{PreviousRefreshToken, RefreshToken, Sealed},
 };
 use crate::clock::Timestamp;
@@ -162,8 +162,7 @@ pub fn claim(
     let mut next = connection.clone();
     let lapsed = connection.attempt.as_ref().filter(|lapsed| lapsed.authorization.is_none());
     let waits = if let Some(lapsed) = lapsed {
-        // Its holder died or stalled in mid-exchange: nobody knows whether the server answered.
-        next.mark_ambiguous(profile, lapsed.started_at, None);
+        next.mark_lapsed(profile, lapsed);
         put_off(&next, profile, now)
     } else {
         put_off_late(&next, profile, now)
@@ -312,21 +311,6 @@ impl Connection {
     /// Whether there is something to spend.
     fn can_renew(&self, ask: Ask) -> bool {
         self.lasts() || ask == Ask::Bootstrap
-    }
-
-    /// Only a grant that can be used up can be lost.
-    pub(super) fn mark_ambiguous(&mut self, profile: &Profile, at: Timestamp, code: Option<&str>) {
-        let can_be_lost = self.refresh_token.is_some()
-            && profile.rotation != Rotation::Never
-            && profile.reuse != Reuse::Ignore;
-        if can_be_lost && self.standing(self.ambiguous.as_ref()).is_none() {
-            self.ambiguous = Some(Mark {
-                generation: self.generation,
-                at,
-                code: code.map(ToOwned::to_owned),
-                correlation_id: None,
-            });
-        }
     }
 
     fn renewed(&mut self, token: Token, now: Moment) {

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::domain::{
+    asking::{Known, Onward, after_asking},
     client::Noted,
-    profile::{GrantKind, Introspection, Overlap},
+    profile::{GrantKind, Introspection, Overlap, Reuse, Rotation},
     samples::{HOUR, SKEW, START, at, attempt, connection, id, mark, profile, secs, token},
 };
 
@@ -252,6 +253,50 @@ fn an_attempt_whose_holder_died_leaves_a_mark_where_a_grant_can_be_lost() {
         connection.due = None;
         assert_eq!(marked_at(&connection, &profile), want, "{why}");
     }
+}
+
+#[test]
+fn what_is_put_off_after_its_holder_died_holds_callers_too_whatever_failed_before() {
+    let begun = earlier(secs(46));
+    for before in [None, Some(Class::Client), Some(Class::Down)] {
+        let lapsed = with(|c| {
+            c.attempt = Some(attempt(1, begun));
+            c.last_failure = before.map(last);
+        });
+        let Claiming::PutOff(next) = asked(&lapsed, Ask::Scheduler) else { panic!("{before:?}") };
+        let failure = next.last_failure.clone().unwrap();
+        assert_eq!((failure.class, failure.at), (Class::Ambiguous, begun.here), "{before:?}");
+        let held = format!("held {}", next.due.unwrap().0);
+        for ask in [Ask::Scheduler, Ask::Caller] {
+            assert_eq!(word(&asked(&next, ask)), held, "{before:?}, {ask:?}");
+        }
+    }
+    let introspects = Profile {
+        introspection: Introspection::Rfc7662,
+        introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
+        ..profile()
+    };
+    let lapsed = with(|c| {
+        c.attempt = Some(attempt(1, begun));
+        c.last_failure = Some(last(Class::Down));
+    });
+    let ours = attempt(OURS, at(LATE));
+    let Claiming::Claim(next) = claim(&lapsed, lapsed.seen(), ours, Ask::Scheduler, &introspects, at(LATE))
+    else {
+        panic!("it is asked first");
+    };
+    let onward = after_asking(&next, Known::Nothing, &introspects, at(LATE));
+    assert!(
+        matches!(onward, Onward::Fail(_)),
+        "a server that was down once says nothing of this: {onward:?}"
+    );
+
+    let minting = with(|c| {
+        c.attempt = Some(attempt(1, begun));
+        (c.refresh_token, c.grant) = (None, GrantKind::ClientCredentials);
+    });
+    let Claiming::Claim(next) = asked(&minting, Ask::Scheduler) else { panic!() };
+    assert_eq!(next.last_failure, None, "nothing is in doubt");
 }
 
 #[test]
@@ -593,10 +638,10 @@ fn where_reuse_revokes_the_family_a_retry_waits_until_the_token_has_nearly_run_o
         ),
         (
             claimed(|_| ()),
-            Profile { grace: secs(1), ..harmful.clone() },
+            Profile { grace: secs(11), ..harmful.clone() },
             Class::Ambiguous,
             until_hard,
-            "a window of a second, which opened with the attempt a second ago",
+            "a window that opened with the attempt a second ago, and ends before a request is there",
         ),
         (claimed(|c| c.token = None), harmful.clone(), Class::Ambiguous, soon, "no token to wait with"),
         (
@@ -629,6 +674,7 @@ fn a_try_that_comes_too_late_for_the_grace_window_waits_until_the_token_has_near
     let grace = secs(30);
     let harmful = || Profile { reuse: Reuse::RevokeFamily, grace, ..profile() };
     let at_its_end = |class| (class, grace, harmful());
+    let short = || Profile { grace: secs(10), ..harmful() };
     let introspects = Profile {
         introspection: Introspection::Rfc7662,
         introspection_endpoint: Some("https://idp.example/introspect".parse().unwrap()),
@@ -636,7 +682,13 @@ fn a_try_that_comes_too_late_for_the_grace_window_waits_until_the_token_has_near
     };
     // (the last failure, how long ago the attempt with the lost answer began, the profile), and what comes of it
     let cases = vec![
-        ((Class::Ambiguous, secs(29), harmful()), "claim", "the window is open"),
+        ((Class::Ambiguous, secs(19), harmful()), "claim", "the window is open"),
+        (
+            (Class::Ambiguous, secs(20), harmful()),
+            "put off",
+            "a request might reach the server too late for it",
+        ),
+        ((Class::Ambiguous, secs(9), short()), "put off", "too short to reach the server within it"),
         (at_its_end(Class::Ambiguous), "put off", "it has closed"),
         (at_its_end(Class::NotSent), "put off", "it closed while the server could not be reached"),
         (at_its_end(Class::Down), "claim", "at its own pace"),

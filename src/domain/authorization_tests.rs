@@ -234,6 +234,10 @@ fn what_was_brought_is_exchanged_beside_nothing_else() {
     let lapsed = Connection { attempt: Some(try_at(9, now)), ..taken(State::Active) };
     let Claiming::Claim(next) = claimed(&lapsed, at(secs(300))) else { panic!("lapsed") };
     assert!(next.ambiguous.is_some());
+    assert_eq!(
+        next.last_failure.as_ref().map(|last| (last.class, last.at)),
+        Some((Class::Ambiguous, now.here))
+    );
     // And it is not spent again before it must be, whatever comes of the consent.
     let late = at(secs(300));
     let hard = late.store.plus(late.here.until(lapsed.token.as_ref().unwrap().hard_at));

@@ -304,6 +304,19 @@ impl Failure {
         }
     }
 
+    /// The same refusal, which could not be counted: it ends nothing, holds nobody, and is asked about again like a server that
+    /// is down. It was a refusal all the same (RFC 6749 §5.2), so that nothing is used up by it.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        let status = self.status.filter(|status| (400..500).contains(status) && *status != 408);
+        Self {
+            class: Class::Down,
+            status: status.or(Some(400)),
+            detail: "server refused the grant again, which could not be counted",
+            ..self
+        }
+    }
+
     /// The same refusal, laid at the client's door: so many grants are not revoked at once.
     #[must_use]
     pub fn of_the_client(self) -> Self {

@@ -170,6 +170,17 @@ fn what_is_laid_at_the_clients_door_keeps_what_the_server_said() {
 }
 
 #[test]
+fn a_refusal_that_was_not_counted_is_one_of_a_server_that_used_nothing_up() {
+    for status in [None, Some(400), Some(401), Some(408), Some(503)] {
+        let failure = Failure { class: Class::Suspect, status, ..Failure::of_ours("refused") };
+        let uncounted = failure.clone().uncounted();
+        assert_eq!((uncounted.class, uncounted.hold), (Class::Down, None), "{status:?}");
+        assert!(!uncounted.leaves_open(), "{status:?}");
+        assert_eq!(uncounted.code, failure.code);
+    }
+}
+
+#[test]
 fn each_trouble_has_words_of_its_own() {
     let troubles = [
         Trouble::Dns,

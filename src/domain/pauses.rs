@@ -18,12 +18,16 @@ const PAUSE_FIRST_CONFIGURATION: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` that is honoured.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
+/// So long before its end a grace window counts as closed: a request takes that long to reach the server (name, connection,
+/// TLS), and the replica that began the attempt and the one that judges it may differ in their clocks.
+const GRACE_SPARE: Duration = Duration::from_secs(10);
+
 /// Where a second use of the refresh token may revoke the whole family, trying again waits until the access token
 /// that is still good has nearly run out. What nobody knows of a server is taken for the worse. While a grace window is
 /// open a second use does no harm: it opens, at the earliest, when the attempt began whose answer is missing.
 pub(super) fn put_off(connection: &Connection, profile: &Profile, now: Moment) -> Option<Duration> {
     let mark = connection.standing(connection.ambiguous.as_ref())?;
-    let in_grace = !profile.grace.is_zero() && now.here < mark.at.plus(profile.grace);
+    let in_grace = now.here.plus(GRACE_SPARE) < mark.at.plus(profile.grace);
     let harmful = match profile.reuse {
         Reuse::Ignore | Reuse::Reject => false,
         Reuse::RevokeFamily | Reuse::Unknown => !in_grace,

@@ -103,8 +103,17 @@ async fn an_identity_beside_the_tokens_says_whose_a_grant_is_from_its_first_answ
     let AdminError::Refresh(RefreshError::Failed(failure)) = &err else { panic!("{err:?}") };
     assert_eq!((failure.class, failure.detail), (Class::Malformed, "answer is for another principal"));
     let after = rig.record().await;
-    assert_eq!((after.generation, &after.token), (before.generation, &before.token));
-    assert_eq!(principal(&after), Some("anna"));
+    assert_eq!(
+        (principal(&after), &after.token),
+        (Some("anna"), &before.token),
+        "nothing of bob's is served"
+    );
+    // Anna's refresh token is spent: only its successor can be answered again, with hers.
+    assert_eq!(after.generation, before.generation + 1);
+    rig.server.identifies(Some("anna"), "client-1");
+    let again = refreshed().await.unwrap();
+    assert_eq!((again.state, principal(&again)), (State::Active, Some("anna")));
+    assert_eq!(rig.server.spent_twice(), 0);
 }
 
 #[tokio::test(start_paused = true)]

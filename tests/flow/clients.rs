@@ -1,8 +1,9 @@
 //! A client that the server refuses: its connections wait together, no grant dies of it, a new secret heals.
 
 use crate::{
-    rig::{HOUR, LEASE, Rig, START, client_name, name, numbered, secs},
+    rig::{HOUR, LEASE, Rig, START, client_name, name, new_client, numbered, secs, served},
     server::{DELAY, Say},
+    way::Fault,
 };
 use bursar::{
     access::Facts,
@@ -20,6 +21,7 @@ use bursar::{
         refresher::RefreshError,
     },
     domain::{
+        attempt::{Ask, Seen},
         authorization::Principals,
         client::{Client, Environment, HoldReason, SecretsError},
         connection::{Attempt, State},
@@ -147,6 +149,66 @@ async fn a_crowd_of_refused_grants_holds_the_client_and_few_of_them_end() {
     assert_eq!(how_many(&rig, State::NeedsReauthorization).await, ended);
     assert_eq!(how_many(&rig, State::Active).await, CONNECTIONS - ended);
     assert_eq!(hold().await, None);
+}
+
+/// What became of one grant, which the store could not take down, is no matter of the client's others.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_could_not_be_counted_ends_nothing_and_holds_nobody() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    rig.server.always(Say::Code("invalid_grant", Class::Suspect));
+    let refused = async || rig.a.admin.refresh_connection(&name()).await.unwrap_err();
+    refused().await;
+    sleep(secs(3)).await;
+    rig.a.store.then(Fault::RefusedWrite("client/"));
+    refused().await;
+    let suspected = rig.record().await;
+    assert_eq!((suspected.state, suspected.last_failure.unwrap().class), (State::Active, Class::Down));
+    assert!(suspected.suspicion.is_some() && suspected.ambiguous.is_none(), "refused, and not used up");
+    assert_eq!(rig.a.admin.client(&client_name()).await.unwrap().record.hold, None);
+    sleep(secs(3)).await;
+    refused().await;
+    assert_eq!(rig.record().await.state, State::NeedsReauthorization);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_old_secret_does_not_hold_a_client_that_has_a_new_one() {
+    let rig = Rig::new().await;
+    rig.server.knows_secrets(&["secret-2"]);
+    let asking = rig.a.asking();
+    sleep(DELAY / 2).await;
+    let secret = ClientSecret(Secret::new("secret-2")).into();
+    rig.a.admin.add_client_secret(&client_name(), "", &secret).await.unwrap();
+    asking.await.unwrap().unwrap_err();
+    let client = rig.a.admin.client(&client_name()).await.unwrap().record;
+    assert_eq!(client.hold, None);
+    assert!(client.secrets[0].refused_at.is_some(), "what the server said of the old one is kept");
+    rig.a.ask().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_tries_a_held_client_waits_for_a_slot_and_not_for_itself() {
+    let rig = Rig::new().await;
+    let other: ClientName = "tenants/t/clients/other".parse().unwrap();
+    let secret = ClientSecret(Secret::new("secret-1"));
+    rig.a.admin.create_client(new_client(other.clone(), "providers/under-test", secret)).await.unwrap();
+    rig.server.then([Say::Fail(Class::Client)]);
+    rig.a.ask().await.unwrap_err();
+    sleep(secs(31)).await;
+    // All of the provider's slots are taken by another client's connections.
+    rig.server.always(Say::Late(secs(3)));
+    for n in 1..=48 {
+        rig.seed_as(n, "rt0", |connection| connection.client = other.clone()).await;
+        rig.a.broker.refresher.start(&numbered(n), seen(&rig, n).await, Ask::Operator);
+    }
+    sleep(DELAY).await;
+    rig.server.always(Say::Good);
+    assert_eq!(rig.a.ask().await.unwrap(), served("at1"));
+    assert_eq!(rig.a.admin.client(&client_name()).await.unwrap().record.hold, None);
+}
+
+async fn seen(rig: &Rig, n: u128) -> Seen {
+    rig.a.admin.connection(&numbered(n)).await.unwrap().record.seen()
 }
 
 #[tokio::test(start_paused = true)]

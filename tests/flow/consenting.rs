@@ -11,7 +11,7 @@ use bursar::{
         consent::{NextStep, Outcome, Start, Started, Turn, redirects::Cookies},
         grants::NewGrant,
     },
-    broker::refresher::RefreshError,
+    broker::refresher::{Found, RefreshError},
     domain::{
         authorization::{Fault, Principals, Stage},
         connection::{Connection, Narrowing, State},
@@ -388,7 +388,8 @@ async fn who_needs_a_token_while_a_device_code_is_polled_gets_one() {
     sleep(secs(5)).await;
     let id = rig.record().await.authorization.unwrap().id;
     rig.server.then([Say::Code("authorization_pending", Class::Configuration)]);
-    rig.a.admin.refresher.poll(&name(), id);
+    let found = Found { shard: 0, provider: "providers/under-test".parse().unwrap() };
+    rig.a.admin.refresher.poll(&name(), id, &found);
     sleep(DELAY / 2).await;
     assert_eq!(rig.server.tries(), 2, "the poll is on its way");
     assert_eq!(rig.a.ask().await.unwrap().token, "at2");

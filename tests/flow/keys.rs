@@ -390,6 +390,26 @@ async fn a_tenant_that_others_look_at_while_it_is_being_deleted_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_deleted_again_at_the_end_of_its_window_has_a_new_one() {
+    let rig = Rig::new().await;
+    let b = rig.replica("b").await;
+    rig.a.ask().await.unwrap();
+    rig.a.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(UNDO.saturating_sub(secs(30))).await;
+    // It takes up the purge when the window ends, and then hears nothing for a minute.
+    rig.a.store.then(Fault::LateReply("walk/", secs(60)));
+    let keeping = rig.a.keep_keys();
+    sleep(secs(60)).await;
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    b.admin.delete_tenant(&tenant(), "", Deleting::Everything).await.unwrap();
+    sleep(secs(120)).await;
+    keeping.abort();
+    b.admin.undelete_tenant(&tenant(), "").await.unwrap();
+    sleep(secs(1)).await;
+    assert!(b.ask().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deletion_that_broke_off_is_brought_on_by_the_next_call() {
     let rig = Rig::new().await;
     rig.a.ask().await.unwrap();

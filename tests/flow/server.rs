@@ -98,6 +98,7 @@ struct State {
     questions: usize,
     metadata_fails: Vec<Class>,
     metadata_asked: usize,
+    metadata_takes: Duration,
     spent_twice: u32,
     side_by_side: u32,
     principal: Option<Principal>,
@@ -196,6 +197,7 @@ impl Server {
             questions: 0,
             metadata_fails: Vec::new(),
             metadata_asked: 0,
+            metadata_takes: Duration::ZERO,
             spent_twice: 0,
             side_by_side: 0,
             managed: Vec::new(),
@@ -291,6 +293,11 @@ impl Server {
     /// The next times somebody asks for its endpoints.
     pub(crate) fn metadata_fails(&self, classes: &[Class]) {
         self.state.lock().metadata_fails.extend_from_slice(classes);
+    }
+
+    /// So long takes it from now on to be told its endpoints.
+    pub(crate) fn metadata_takes(&self, takes: Duration) {
+        self.state.lock().metadata_takes = takes;
     }
 
     pub(crate) fn metadata_asked(&self) -> usize {
@@ -411,6 +418,10 @@ impl Provider for Server {
     }
 
     async fn resolved(&self, profile: &Arc<Profile>, _: Endpoint) -> Result<Arc<Profile>, Failure> {
+        let takes = self.state.lock().metadata_takes;
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
         let mut state = self.state.lock();
         if !state.metadata_fails.is_empty() {
             state.metadata_asked += 1;

@@ -81,6 +81,58 @@ async fn what_policies_ask_of_a_renewed_connection_does_not_wait_for_a_store_tha
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_warm_token_is_served_while_a_full_store_cannot_be_read() {
+    let rig = Rig::new().await;
+    rig.a.ask().await.unwrap();
+    // What is in memory is in doubt, and the store cannot settle it.
+    rig.a.store.come_back();
+    rig.a.store.shut(Some(Shut::Full));
+    sleep(secs(1)).await;
+    assert_eq!(rig.a.ask().await.unwrap(), from_warm_copy("at1"));
+    sleep(secs(56 * 60)).await;
+    assert_eq!(rig.a.ask().await.unwrap(), from_warm_copy("at1"), "it cannot be renewed either");
+    assert_eq!(rig.server.tries(), 1);
+    rig.a.store.shut(None);
+    assert_eq!(rig.a.ask().await.unwrap(), served("at2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_no_claim_is_written_one_at_a_time_finds_out_whether_it_can_be() {
+    let rig = Rig::empty("").await;
+    for n in 0..100 {
+        rig.seed(n).await;
+    }
+    rig.a.store.shut(Some(Shut::Refused));
+    rig.a.schedule();
+    sleep(secs(60)).await;
+    let refused = rig.a.store.refused();
+    assert!((48..=100).contains(&refused), "the first look's, and one for each look since: {refused}");
+    rig.a.store.shut(None);
+    sleep(2 * TICK).await;
+    rig.a.stop();
+    assert_eq!(rig.server.answers(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_providers_endpoints_is_started_as_there_are_slots() {
+    let rig = Rig::empty("").await;
+    for n in 0..200 {
+        rig.seed(n).await;
+    }
+    rig.server.metadata_takes(secs(10));
+    rig.a.schedule();
+    // Three quarters of 64.
+    for _ in 0..8 {
+        sleep(secs(1)).await;
+        assert_eq!(rig.a.broker.refresher.under_way(), 48);
+    }
+    rig.server.metadata_takes(Duration::ZERO);
+    sleep(secs(30)).await;
+    rig.a.stop();
+    assert_eq!(rig.server.answers(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_that_were_unlocked_an_hour_ago_still_serve_while_the_store_is_away() {
     let rig = Rig::new().await;
     rig.server.tokens_live(12 * HOUR);

@@ -6,7 +6,13 @@ use bursar::store::{
     Change, Dated, Document, Documents, Due, Feed, Key, Notice, PAGE_MAX, Room, StoreError, Swapped,
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::broadcast;
 
 /// What goes wrong on the way to the store.
@@ -20,6 +26,10 @@ pub(crate) enum Fault {
     SlowRead(Duration),
     /// The next write under this prefix takes so long on its way to the store.
     LateWrite(&'static str, Duration),
+    /// The next write under this prefix is done at once, and its reply takes so long.
+    LateReply(&'static str, Duration),
+    /// The next write under this prefix is refused.
+    RefusedWrite(&'static str),
 }
 
 /// What becomes of writes that are not done.
@@ -28,6 +38,8 @@ pub(crate) enum Shut {
     /// Nothing is heard of them.
     Silent,
     Refused,
+    /// Nor is anything read, as of a file on a full disk.
+    Full,
 }
 
 /// A replica's way to the store.
@@ -39,6 +51,7 @@ pub(crate) struct ShakyWay {
     hangs: Mutex<Duration>,
     /// Reads are answered, and no write is done.
     shut: Mutex<Option<Shut>>,
+    refused: AtomicUsize,
     /// How many due queues there are for this replica, and which of them gives no answer.
     queues: Mutex<(u16, Option<u16>)>,
     gaps: broadcast::Sender<()>,
@@ -52,6 +65,7 @@ impl ShakyWay {
             away: Mutex::default(),
             hangs: Mutex::default(),
             shut: Mutex::default(),
+            refused: AtomicUsize::default(),
             queues: Mutex::new((1, None)),
             gaps: broadcast::Sender::new(8),
         }
@@ -82,12 +96,20 @@ impl ShakyWay {
         *self.shut.lock() = shut;
     }
 
+    /// How many writes were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// So many due queues, by the last letter of the connection's name, and one of them away.
     pub(crate) fn queues(&self, count: u16, away: Option<u16>) {
         *self.queues.lock() = (count, away);
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        if *self.shut.lock() == Some(Shut::Full) {
+            return Err(StoreError::Full);
+        }
         if !*self.away.lock() {
             return Ok(());
         }
@@ -103,6 +125,10 @@ impl ShakyWay {
         let found = faults.iter().position(wanted)?;
         Some(faults.remove(found))
     }
+}
+
+fn refused() -> StoreError {
+    StoreError::WritesRefused { cause: "as the test says".to_owned() }
 }
 
 fn lost() -> StoreError {
@@ -127,9 +153,16 @@ impl Documents for ShakyWay {
         match *self.shut.lock() {
             Some(Shut::Silent) => return Err(lost()),
             Some(Shut::Refused) => {
-                return Err(StoreError::WritesRefused { cause: "as the test says".to_owned() });
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(refused());
             }
-            None => {}
+            Some(Shut::Full) | None => {}
+        }
+        let key = change.key.clone();
+        let turned =
+            |fault: &Fault| matches!(fault, Fault::RefusedWrite(under) if key.as_str().starts_with(under));
+        if self.take(turned).is_some() {
+            return Err(refused());
         }
         let late = |fault: &Fault| matches!(fault, Fault::LateWrite(under, _) if change.key.as_str().starts_with(under));
         if let Some(Fault::LateWrite(_, late)) = self.take(late) {
@@ -137,6 +170,11 @@ impl Documents for ShakyWay {
         }
         let room = change.room;
         let done = self.inner.swap(change).await;
+        let late =
+            |fault: &Fault| matches!(fault, Fault::LateReply(under, _) if key.as_str().starts_with(under));
+        if let Some(Fault::LateReply(_, late)) = self.take(late) {
+            tokio::time::sleep(late).await;
+        }
         match self.take(|fault| [Fault::ReplyLost(room), Fault::ReplyLostThenAway(room)].contains(fault)) {
             Some(Fault::ReplyLostThenAway(_)) => {
                 self.go_away();

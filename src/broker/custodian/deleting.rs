@@ -140,7 +140,7 @@ impl Custodian {
                 }
                 Undo::Possible | Undo::TooLate => {
                     self.shut(owner, &now, Some(deletion.deleted_at)).await?;
-                    self.shred(walk, tenant, owner).await
+                    self.shred(walk, tenant, owner, deletion).await
                 }
             },
             (Found::Gone, Some(now)) if now.chain.is_held() => {
@@ -176,21 +176,29 @@ impl Custodian {
         Ok(Step::Taken)
     }
 
-    /// The keys first: from then on nothing is left to restore.
-    async fn shred(&self, walk: Loaded<Walk>, tenant: &TenantName, owner: &Owner) -> Result<Step, KeysError> {
+    /// The keys first: from then on nothing is left to restore. A tenant that was restored meanwhile lives on, and one that was
+    /// deleted again since has a time of its own.
+    async fn shred(
+        &self,
+        walk: Loaded<Walk>,
+        tenant: &TenantName,
+        owner: &Owner,
+        of: Deletion,
+    ) -> Result<Step, KeysError> {
         let Some(walk) = self.taken(walk).await? else { return Ok(Step::Nothing) };
         let missing = || KeysError::from(StoreError::NoKeys { owner: owner.to_string() });
-        let mut restored = false;
+        let mut still = false;
         self.ledger
             .amend(tenant, missing, |record: &mut Tenant, _| {
-                restored = record.deletion.is_none();
-                if let Some(deletion) = &mut record.deletion {
+                let same = record.deletion.as_mut().filter(|now| now.deleted_at == of.deleted_at);
+                still = same.is_some();
+                if let Some(deletion) = same {
                     deletion.undo = Undo::TooLate;
                 }
                 Ok::<_, KeysError>(())
             })
             .await?;
-        if restored {
+        if !still {
             return Ok(Step::Nothing);
         }
         self.step_of(owner, Act::Shred).await?;

@@ -2,9 +2,8 @@
 //! cannot take it is given back. The old consent is not touched by anything that goes wrong here.
 
 use super::{
-    Outcome, Parts, RefreshError, Refresher,
-    exchange::{Prepared, told_of_success},
-    renewing::renewal,
+    Found, Outcome, Parts, RefreshError, Refresher, Trip, exchange::Prepared, renewing::renewal,
+    told::told_of_success,
 };
 use crate::{
     broker::kept::Kept,
@@ -76,8 +75,8 @@ impl Refresher {
                 if let Some(other) = board.get(name) {
                     other.clone()
                 } else {
-                    let ask = Ask::Authorization(id);
-                    break self.take_off(&mut board, name, (seen, ask, None), brought.take());
+                    let trip = Trip::of(seen, Ask::Authorization(id));
+                    break self.take_off(&mut board, name, Trip { brought: brought.take(), ..trip });
                 }
             };
             drop(other.outcome.await);
@@ -87,9 +86,10 @@ impl Refresher {
     }
 
     /// Asks for a device code in the background, unless somebody is at the connection already.
-    pub fn poll(&self, name: &ConnectionName, id: Uuid) {
+    pub fn poll(&self, name: &ConnectionName, id: Uuid, found: &Found) {
         let seen = Seen { family: Uuid::nil(), generation: 0 };
-        drop(self.flight(name, seen, Ask::Authorization(id), None));
+        let found = Some(self.in_line(found));
+        drop(self.flight(name, Trip { found, ..Trip::of(seen, Ask::Authorization(id)) }));
     }
 }
 

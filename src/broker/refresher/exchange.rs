@@ -5,15 +5,17 @@ use super::{
     COMMIT_PAUSE, Outcome, Parts, RefreshError,
     consenting::{OneTime, asked_anew, device_grant, tell_principal},
     renewing::{is_sealed_by, renewal, resealed},
+    told::{told_of_an_end, told_of_success},
 };
 use crate::{
+    clock::Timestamp,
     domain::{
         asking::{ASKING_TIMEOUT, Known, Onward, after_asking, is_asked},
         attempt::{Ask, Consent, Renewal},
         client::Client,
-        connection::{Connection, Token},
+        connection::Connection,
         failure::{Evidence, Failure, Trouble, Unusable, classify},
-        lifecycle::{jittered, running_out},
+        lifecycle::jittered,
         names::ConnectionName,
         profile::Profile,
         token::RefreshToken,
@@ -39,15 +41,22 @@ pub(super) struct Prepared {
     pub(super) client: Loaded<Client>,
     pub(super) identity: ClientIdentity,
     pub(super) keys: OwnerKeys,
+    /// The end of the hold that this flight gave the client, to try it while the others wait.
+    pub(super) probed: Option<Timestamp>,
 }
 
 impl Parts {
     /// A client that is gone, and a server whose endpoints are not known, are set aside in the record. What only this
     /// replica lacks is not: others may have it.
-    pub(super) async fn made_ready(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
+    pub(super) async fn made_ready(
+        &self,
+        name: &ConnectionName,
+        ask: Ask,
+        probed: Option<Timestamp>,
+    ) -> Result<Prepared, RefreshError> {
         let loaded = self.ledger.read::<Connection>(name).await?.ok_or(RefreshError::Gone)?;
         let (connection, seen) = (&loaded.record, loaded.record.seen());
-        let prepared = self.load(connection, ask).await;
+        let prepared = self.load(connection, ask, probed).await;
         if let Err(RefreshError::NoClient(_)) = &prepared {
             self.set_aside(name, seen, clientless(), None).await;
         }
@@ -65,25 +74,32 @@ impl Parts {
         }
     }
 
-    async fn load(&self, connection: &Connection, ask: Ask) -> Result<Prepared, RefreshError> {
+    async fn load(
+        &self,
+        connection: &Connection,
+        ask: Ask,
+        mut probed: Option<Timestamp>,
+    ) -> Result<Prepared, RefreshError> {
         let profile = self
             .catalogue
             .get(&connection.provider)
             .ok_or_else(|| RefreshError::NoProfile(connection.provider.clone()))?;
         let client = own(self.ledger.read::<Client>(&connection.client).await?, connection)?;
+        let now = self.ledger.now_of(&client);
         let client = match client.record.hold.clone().filter(|_| obeys_holds(ask)) {
             None => client,
-            Some(hold) => {
-                let now = self.ledger.now_of(&client);
-                if client.record.held(now.store).is_some() {
-                    return Err(self.postpone(connection, &hold, now).await);
-                }
-                own(Some(self.probe(&client.record.name).await?), connection)?
+            // The others wait for this one.
+            Some(hold) if now.store < hold.until && probed == Some(hold.until) => client,
+            Some(hold) if now.store < hold.until => return Err(self.postpone(connection, &hold, now).await),
+            Some(_) => {
+                let client = own(Some(self.probe(&client.record.name).await?), connection)?;
+                probed = client.record.hold.as_ref().map(|hold| hold.until);
+                client
             }
         };
         let keys = self.keys.sealing(&connection.name.owner()).await?;
         let identity = self.identity(&client.record).await?;
-        Ok(Prepared { profile, client, identity, keys })
+        Ok(Prepared { profile, client, identity, keys, probed })
     }
 
     pub(super) async fn identity(&self, client: &Client) -> Result<ClientIdentity, RefreshError> {
@@ -192,7 +208,11 @@ impl Parts {
     async fn settle(&self, claim: &Claim, prepared: &Prepared, spent: &Grant, mut answer: Answer) -> Outcome {
         tell_principal(&mut answer, prepared);
         if let Some(failure) = of_another(claim.connection(), &answer, &prepared.profile) {
-            return Err(RefreshError::Failed(self.give_up(claim, prepared, failure).await?));
+            // The first answer of a family: a grant of somebody else is not taken.
+            if claim.connection().token.is_none() {
+                return Err(RefreshError::Failed(self.give_up(claim, prepared, failure).await?));
+            }
+            answer.access = Err(failure);
         }
         let correlation_id = answer.correlation_id.clone();
         let unusable = answer.access.as_ref().err().cloned();
@@ -329,7 +349,8 @@ fn place<'a>(resource: &'a str, connection: &Connection, generation: u64) -> Pla
     Place { resource, family: connection.family, generation }
 }
 
-/// An answer for somebody else is not kept at all: its refresh token is not ours, and ours stays.
+/// Nothing of an answer for somebody else is served. Its refresh token is kept all the same where ours was spent for it:
+/// what was spent is refused from then on, and whose the next answer is, is for that one to say.
 fn of_another(connection: &Connection, answer: &Answer, profile: &Profile) -> Option<Failure> {
     match (&connection.principal, &answer.principal) {
         (Some(ours), Some(theirs)) if !ours.is(theirs) => {
@@ -354,28 +375,4 @@ fn clientless() -> Failure {
 /// The stored grant did not open: nothing was sent, and a person has to look at the store.
 pub(super) fn unopened() -> Failure {
     Failure::of_ours("stored refresh token does not open")
-}
-
-pub(super) fn told_of_success(connection: &Connection, correlation_id: Option<&str>) {
-    let lifetime = connection.token.as_ref().map_or(Duration::ZERO, Token::lifetime);
-    tracing::info!(
-        connection = %connection.name,
-        generation = connection.generation,
-        lifetime_s = lifetime.as_secs(),
-        next_refresh = connection.token.as_ref().map(|token| token.soft_at.to_string()),
-        api_base_url = connection.api_base_url,
-        correlation_id,
-        "token refreshed"
-    );
-}
-
-/// A refresh token whose end comes near in spite of refreshes: nobody but a person can do something about it.
-fn told_of_an_end(before: &Connection, after: &Connection) {
-    let Some(left) = running_out(before, after) else { return };
-    tracing::warn!(
-        connection = %after.name,
-        refresh_token_expires = after.refresh_expires_at.map(|at| at.to_string()),
-        days_left = left.as_secs() / (24 * 3600),
-        "refresh token runs out and refreshing does not prolong it; have the connection authorized again before it ends"
-    );
 }

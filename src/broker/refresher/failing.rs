@@ -72,7 +72,7 @@ impl Parts {
             // What cannot be counted does not end either: it is suspected still at the next try.
             Err(Unchanged::Failed(err)) => {
                 tracing::warn!(client = %name, cause = %err, "a refused grant could not be counted");
-                failure.of_the_client()
+                failure.uncounted()
             }
         }
     }
@@ -197,8 +197,10 @@ impl Parts {
             || Unchanged::Failed(RefreshError::NoClient(name.clone())),
             |record: &mut Client, now| {
                 let noted = record.fared(&verdicts, now.here);
+                // A person changed it since: what was refused may be accepted now.
+                let outdated = (record.uid, record.revision) != (client.record.uid, client.record.revision);
                 let others = record.hold != client.record.hold;
-                if others && record.held(now.store).is_some() {
+                if outdated || (others && record.held(now.store).is_some()) {
                     return match noted {
                         Noted::Changed => Ok(()),
                         Noted::KnownAlready => Err(Unchanged::KnownAlready),

@@ -21,8 +21,13 @@ impl Parts {
         span
     }
 
-    pub(super) async fn prepare(&self, name: &ConnectionName, ask: Ask) -> Result<Prepared, RefreshError> {
-        traces::step(&names::PREPARE).told(self.made_ready(name, ask)).await
+    pub(super) async fn prepare(
+        &self,
+        name: &ConnectionName,
+        ask: Ask,
+        probed: Option<Timestamp>,
+    ) -> Result<Prepared, RefreshError> {
+        traces::step(&names::PREPARE).told(self.made_ready(name, ask, probed)).await
     }
 
     pub(super) async fn commit(&self, claim: &Claim, prepared: &Prepared, renewal: Renewal) -> Committed {

@@ -42,7 +42,7 @@ pub(in crate::domain) fn claim(
     let attempt = Attempt { generation: connection.generation, ..attempt };
     if let Some(lapsed) = connection.attempt.as_ref().filter(|lapsed| lapsed.authorization.is_none()) {
         // A refresh ended without a word before this: that must not be forgotten with its attempt.
-        next.mark_ambiguous(profile, lapsed.started_at, None);
+        next.mark_lapsed(profile, lapsed);
         // Nor what follows: as in `attempt`, it is not spent again before it must be.
         let waits = put_off(&next, profile, now).filter(|_| !profile.introspects());
         if let (Some(after), Some(_)) = (waits, next.due) {

@@ -247,24 +247,50 @@ fn open_file(path: &Path) -> Result<Database, redb::Error> {
     Ok(database)
 }
 
-/// Makes the tables, so that readers find them, and sees whose file it is.
+/// Makes the tables, so that readers find them, and sees whose file it is. Writes only what is missing: on a full disk,
+/// what is there can be read.
 fn prepared(database: Database) -> Result<Database, redb::Error> {
+    if is_whole(&database)? {
+        return Ok(database);
+    }
     let transaction = begin_durable(&database)?;
     {
         let mut meta = transaction.open_table(META)?;
         let format = meta.get("format")?.map(|format| format.value());
         match format {
-            Some(FORMAT) => {}
+            Some(other) => is_ours(other)?,
             None => drop(meta.insert("format", FORMAT)?),
-            Some(other) => {
-                return Err(redb::Error::UpgradeRequired(u8::try_from(other).unwrap_or(u8::MAX)));
-            }
         }
         transaction.open_table(DOCUMENTS)?;
         transaction.open_table(DUE)?;
     }
     transaction.commit()?;
     Ok(database)
+}
+
+/// Whether there is nothing left to make.
+fn is_whole(database: &Database) -> Result<bool, redb::Error> {
+    let transaction = database.begin_read()?;
+    let found = |missing: redb::TableError| match missing {
+        redb::TableError::TableDoesNotExist(_) => Ok(()),
+        other => Err(redb::Error::from(other)),
+    };
+    let format = match transaction.open_table(META) {
+        Ok(meta) => meta.get("format")?.map(|format| format.value()),
+        Err(missing) => return found(missing).map(|()| false),
+    };
+    let Some(format) = format else { return Ok(false) };
+    is_ours(format)?;
+    let tables =
+        transaction.open_table(DOCUMENTS).map(drop).and_then(|()| transaction.open_table(DUE).map(drop));
+    tables.map_or_else(|missing| found(missing).map(|()| false), |()| Ok(true))
+}
+
+fn is_ours(format: u64) -> Result<(), redb::Error> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(redb::Error::UpgradeRequired(u8::try_from(format).unwrap_or(u8::MAX)))
 }
 
 /// A panic of the database over damaged pages becomes an error of this call, not the end of the process.

@@ -17,6 +17,8 @@ use std::{
 struct Disk {
     syncs: AtomicUsize,
     fails_with: parking_lot::Mutex<Option<io::ErrorKind>>,
+    /// What the database itself does when it opens the file can be done, and no more.
+    full: parking_lot::Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,16 @@ fn on(disk: &Arc<Disk>, file: PathBuf) -> Embedded {
     let open = move || {
         let file =
             std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file)?;
-        Ok(Database::builder().create_with_backend(Fallible(FileBackend::new(file)?, disk.clone()))?)
+        let full = *disk.full.lock();
+        if full {
+            *disk.fails_with.lock() = None;
+        }
+        let backend = Fallible(FileBackend::new(file)?, disk.clone());
+        let database = Database::builder().create_with_backend(backend)?;
+        if full {
+            *disk.fails_with.lock() = Some(io::ErrorKind::StorageFull);
+        }
+        Ok(database)
     };
     let tables = Tables::with_opener("test.redb".to_owned(), Box::new(open)).unwrap();
     Embedded::over(tables, Arc::new(SystemClock))
@@ -102,6 +113,26 @@ async fn a_full_disk_is_told_and_survived() {
         assert_eq!(store.swap(during).await.unwrap().value, Swapped::Done(Version(1)), "{kind}");
     }
     assert_eq!(store.scan("", None, 10).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn what_is_there_can_be_read_while_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let store = on(&disk, folder.path().join("test.redb"));
+    store.swap(create("before")).await.unwrap();
+    *disk.full.lock() = true;
+    *disk.fails_with.lock() = Some(io::ErrorKind::StorageFull);
+    let before = create("before").key;
+    for number in 0..3 {
+        let change = create(&format!("during{number}"));
+        assert_eq!(store.swap(change).await, Err(StoreError::Full));
+        // After an error the file is opened anew.
+        assert!(store.read(&before).await.unwrap().value.is_some(), "{number}");
+    }
+    *disk.full.lock() = false;
+    *disk.fails_with.lock() = None;
+    assert_eq!(store.swap(create("after")).await.unwrap().value, Swapped::Done(Version(1)));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{
     sync::{Mutex as Lock, Notify, Semaphore, SemaphorePermit},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 /// How often one call is sent on.
@@ -111,13 +111,14 @@ impl Node {
     pub(super) async fn turn_to_wait(
         &self,
         within: Duration,
+        deadline: Instant,
     ) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
         let share = match *self.unconfirmed.lock() {
             None => u32::try_from(within.as_millis()).unwrap_or(WAITING_MAX).clamp(1, WAITING_MAX),
             Some(until) if Instant::now() < until => return Ok(None),
             Some(_) => WAITING_MAX,
         };
-        let turn = timeout(CALL_TIMEOUT, self.waiting.acquire_many(share)).await;
+        let turn = timeout_at(deadline, self.waiting.acquire_many(share)).await;
         let turn = turn.map_err(|_| StoreError::Unavailable {
             cause: format!("Redis at {} was silent to the writes before this one", self.address),
         })?;
@@ -198,7 +199,29 @@ impl Nodes {
         lane: Lane,
         question: &Pipeline,
     ) -> Result<T, Fault> {
-        let answer = self.follow(slot, lane, question, Instant::now() + CALL_TIMEOUT).await;
+        let mut node = self.node(slot).map_err(Fault::Store)?;
+        self.asked(&mut node, (slot, lane), question, Instant::now() + CALL_TIMEOUT).await
+    }
+
+    /// The same of a write, beginning with this node; afterwards it is the one that was asked last.
+    pub(super) async fn ask_at<T: FromRedisValue>(
+        &self,
+        node: &mut Arc<Node>,
+        slot: u16,
+        question: &Pipeline,
+        deadline: Instant,
+    ) -> Result<T, Fault> {
+        self.asked(node, (slot, Lane::Writes), question, deadline).await
+    }
+
+    async fn asked<T: FromRedisValue>(
+        &self,
+        node: &mut Arc<Node>,
+        (slot, lane): (u16, Lane),
+        question: &Pipeline,
+        deadline: Instant,
+    ) -> Result<T, Fault> {
+        let answer = self.follow(node, (slot, lane), question, deadline).await;
         let elsewhere = match &answer {
             Err(Fault::Store(error)) => error.is_outage(),
             Err(Fault::Dial(_) | Fault::ReadOnly(_)) => true,
@@ -213,13 +236,12 @@ impl Nodes {
 
     async fn follow<T: FromRedisValue>(
         &self,
-        slot: u16,
-        lane: Lane,
+        node: &mut Arc<Node>,
+        (slot, lane): (u16, Lane),
         question: &Pipeline,
         deadline: Instant,
     ) -> Result<T, Fault> {
-        let mut hops = 0;
-        let (mut node, mut role) = (self.node(slot).map_err(Fault::Store)?, As::Owner);
+        let (mut hops, mut role) = (0, As::Owner);
         loop {
             let link = node.link(lane);
             let answer = match role {
@@ -231,12 +253,12 @@ impl Nodes {
                 Err(fault) if hops < HOPS_MAX => fault,
                 answer => return answer,
             };
-            (node, role) = match refused {
+            (*node, role) = match refused {
                 Fault::Moved(to) => {
                     self.wake.notify_one();
-                    (self.elsewhere(&node, &to)?, As::Owner)
+                    (self.elsewhere(node, &to)?, As::Owner)
                 }
-                Fault::Ask(to) => (self.elsewhere(&node, &to)?, As::Guest),
+                Fault::Ask(to) => (self.elsewhere(node, &to)?, As::Guest),
                 Fault::TryAgain if Instant::now() + TRY_AGAIN_PAUSE < deadline => {
                     sleep(TRY_AGAIN_PAUSE).await;
                     hops -= 1;
@@ -375,12 +397,16 @@ mod tests {
         let node = Node::new(&Dialer::new(&options, Peer::Data), HostPort::new("h", 1).unwrap());
         let within = Duration::from_millis(100);
         // Ten at once wait for a second all together, and the next for one of them.
-        let turn = || async { node.turn_to_wait(within).await.unwrap() };
+        let deadline = || Instant::now() + CALL_TIMEOUT;
+        let turn = || async { node.turn_to_wait(within, deadline()).await.unwrap() };
         let mut turns = Vec::new();
         for _ in 0..10 {
             turns.push(turn().await.unwrap());
         }
-        let told = node.turn_to_wait(within).await.err().unwrap().to_string();
+        let begun = Instant::now();
+        let told =
+            node.turn_to_wait(within, begun + Duration::from_millis(300)).await.err().unwrap().to_string();
+        assert_eq!(begun.elapsed(), Duration::from_millis(300), "no longer than the call may take");
         assert!(told.contains("Redis at h:1 was silent"), "{told}");
         turns.pop();
         turns.push(turn().await.unwrap());
@@ -391,7 +417,7 @@ mod tests {
         turns.clear();
         // Whether they are back is for one to find out.
         let probe = turn().await.unwrap();
-        assert!(node.turn_to_wait(within).await.is_err());
+        assert!(node.turn_to_wait(within, deadline()).await.is_err());
         node.confirmed(true);
         drop(probe);
         let _one = turn().await.unwrap();

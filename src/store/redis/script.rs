@@ -1,16 +1,20 @@
 //! Runs the one script that writes: builds its call, reads its answer. Never runs it twice for one change.
 
 use super::{
-    super::{Change, Expect, Room, Then, Version},
+    super::{CALL_TIMEOUT, Change, Expect, Room, StoreError, Then, Version},
     FEED_KEPT, Time,
     layout::{self, Layout},
-    nodes::{Lane, Nodes},
+    nodes::Nodes,
     options::Confirm,
     refusals::Fault,
     slots::slot_of,
 };
 use redis::Pipeline;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// The one script, with the header that says whether it runs on a full Redis.
 pub(super) struct SwapScript {
@@ -44,43 +48,60 @@ impl SwapScript {
         change: &Change,
         confirming: &Confirming,
     ) -> Result<(Outcome, Time), Fault> {
-        match self.asked(("EVALSHA", &self.digest), nodes, layout, change, confirming).await {
+        let slot = slot_of(&layout.document(&change.key));
+        // For all of it: the turn, the call, and the call with the script in it.
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let known = call("EVALSHA", &self.digest, layout, change);
+        match asked(nodes, slot, known, confirming, deadline).await {
             Err(Fault::NoScript) => {
-                self.asked(("EVAL", &self.source), nodes, layout, change, confirming).await
+                let told = call("EVAL", &self.source, layout, change);
+                asked(nodes, slot, told, confirming, deadline).await
             }
             answer => answer,
         }
     }
+}
 
-    async fn asked(
-        &self,
-        (command, script): (&str, &str),
-        nodes: &Nodes,
-        layout: &Layout,
-        change: &Change,
-        confirming: &Confirming,
-    ) -> Result<(Outcome, Time), Fault> {
-        let slot = slot_of(&layout.document(&change.key));
-        let mut question = call(command, script, layout, change);
-        let node = nodes.node(slot).map_err(Fault::Store)?;
-        let turn = match confirming.confirm {
-            Some(confirm) => {
-                node.turn_to_wait(confirm.within).await.map_err(Fault::Store)?.map(|turn| (confirm, turn))
-            }
-            None => None,
-        };
-        let Some((confirm, _turn)) = turn else {
-            let (answer,): (Answer,) = nodes.ask(slot, Lane::Writes, &question).await?;
-            return Ok(outcome(answer));
-        };
-        // Written it is in any case by then.
-        question.cmd("WAIT").arg(confirm.replicas).arg(confirm.within.as_millis().to_string());
-        let (answer, replicas): (Answer, u64) = nodes.ask(slot, Lane::Writes, &question).await?;
-        let confirmed = replicas >= u64::from(confirm.replicas);
-        node.confirmed(confirmed);
-        confirming.note(confirmed);
-        Ok(outcome(answer))
+async fn asked(
+    nodes: &Nodes,
+    slot: u16,
+    mut question: Pipeline,
+    confirming: &Confirming,
+    deadline: Instant,
+) -> Result<(Outcome, Time), Fault> {
+    let mut node = nodes.node(slot).map_err(Fault::Store)?;
+    let first = node.clone();
+    let turn = match confirming.confirm {
+        Some(confirm) => first
+            .turn_to_wait(confirm.within, deadline)
+            .await
+            .map_err(Fault::Store)?
+            .map(|turn| (confirm, turn)),
+        None => None,
+    };
+    let Some((confirm, _turn)) = turn else {
+        let (answer,): (Answer,) = nodes.ask_at(&mut node, slot, &question, deadline).await?;
+        return Ok(outcome(answer));
+    };
+    // Written it is in any case by then.
+    let within = time_to_wait(confirm.within, deadline.saturating_duration_since(Instant::now()));
+    question.cmd("WAIT").arg(confirm.replicas).arg(within.as_millis().to_string());
+    let answer = nodes.ask_at(&mut node, slot, &question, deadline).await;
+    // Of whoever took the write in the end.
+    if let Err(Fault::Store(StoreError::WritesRefused { .. })) = &answer {
+        // Where replicas are gone, Redis may refuse to write at all, and has waited for them in vain even so.
+        node.confirmed(false);
     }
+    let (answer, replicas): (Answer, u64) = answer?;
+    let confirmed = replicas >= u64::from(confirm.replicas);
+    node.confirmed(confirmed);
+    confirming.note(confirmed);
+    Ok(outcome(answer))
+}
+
+/// For replicas, of what is left for the call: half of it at most, and not nothing, which Redis takes for ever.
+fn time_to_wait(within: Duration, left: Duration) -> Duration {
+    within.min(left / 2).max(Duration::from_millis(1))
 }
 
 /// Written, what is there on conflict, seconds, microseconds.
@@ -147,5 +168,98 @@ pub(super) fn written_version(change: &Change) -> Version {
     match (&change.then, change.expect) {
         (Then::Delete, Expect::At(version)) => version,
         (Then::Put { .. } | Then::Delete, expect) => expect.writes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Key, redis::options::RedisOptions};
+    use futures_util::future::join_all;
+    use std::sync::{Arc, atomic::AtomicUsize};
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+        net::{TcpListener, TcpStream},
+        time::sleep,
+    };
+
+    const WITHIN: Duration = Duration::from_millis(200);
+
+    /// A primary without replicas that demands one: refuses the script at once, and waits in vain when it is told to wait.
+    async fn refuse(stream: TcpStream, waited: Arc<AtomicUsize>) {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let Some(count) = number(&mut stream, b'*').await else { return };
+            let mut words = Vec::new();
+            for _ in 0..count {
+                let Some(length) = number(&mut stream, b'$').await else { return };
+                let mut word = vec![0; length + 2];
+                stream.read_exact(&mut word).await.unwrap();
+                words.push(String::from_utf8_lossy(&word[..length]).into_owned());
+            }
+            let answer: &[u8] = match words[0].as_str() {
+                "HELLO" => b"%1\r\n+proto\r\n:3\r\n",
+                "EVALSHA" => b"-NOREPLICAS Not enough good replicas to write.\r\n",
+                "WAIT" => {
+                    waited.fetch_add(1, Ordering::Relaxed);
+                    sleep(Duration::from_millis(words[2].parse().unwrap())).await;
+                    b":0\r\n"
+                }
+                _ => b"+OK\r\n",
+            };
+            stream.get_mut().write_all(answer).await.unwrap();
+        }
+    }
+
+    async fn number(stream: &mut BufReader<TcpStream>, kind: u8) -> Option<usize> {
+        let mut line = Vec::new();
+        stream.read_until(b'\n', &mut line).await.ok()?;
+        let (first, rest) = line.split_first()?;
+        assert_eq!(*first, kind);
+        std::str::from_utf8(rest).ok()?.trim().parse().ok()
+    }
+
+    #[tokio::test]
+    async fn writes_that_are_refused_for_want_of_replicas_do_not_wait_for_them_one_after_the_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let waited = Arc::new(AtomicUsize::new(0));
+        let counted = waited.clone();
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(refuse(stream, counted.clone()));
+            }
+        });
+        let nodes = Nodes::find(&RedisOptions::from_url(&url).unwrap(), vec![]).await.unwrap();
+        let (script, layout) = (SwapScript::new(Room::Needed), Layout::new("t", 1));
+        let confirming = Confirming::new(Some(Confirm { replicas: 1, within: WITHIN }));
+        let changes: Vec<_> = (0..100)
+            .map(|n| Change {
+                key: Key::new(format!("k{n}")).unwrap(),
+                expect: Expect::Absent,
+                then: Then::Put { body: vec![1], due: None },
+                room: Room::Needed,
+            })
+            .collect();
+        let ends =
+            join_all(changes.iter().map(|change| script.run(&nodes, &layout, change, &confirming))).await;
+        for end in ends {
+            assert!(matches!(end, Err(Fault::Store(StoreError::WritesRefused { .. }))), "{:?}", end.err());
+        }
+        // A second's worth at once, and none of those behind them.
+        let waited = waited.load(Ordering::Relaxed);
+        assert!(waited <= 5, "{waited}");
+        server.abort();
+    }
+
+    #[test]
+    fn replicas_have_half_of_the_time_that_is_left_and_never_for_ever() {
+        let ms = Duration::from_millis;
+        for (within, left, want) in
+            [(100, 2000, 100), (1000, 2000, 1000), (1000, 500, 250), (100, 1, 1), (100, 0, 1)]
+        {
+            assert_eq!(time_to_wait(ms(within), ms(left)), ms(want), "{within} {left}");
+        }
     }
 }
