@@ -238,7 +238,8 @@ impl Refresher {
         let span = self.parts.flying(name, ask, trip.due);
         let mark = span.mark();
         let task = self.parts.tasks.spawn(async move {
-            let flown = span.around(landing.parts.watched(&landing.name, trip)).await;
+            // On the heap: an exchange is large.
+            let flown = span.around(Box::pin(landing.parts.watched(&landing.name, trip))).await;
             landed(&span, &flown);
             flown
         });

@@ -102,12 +102,12 @@ mod tests {
         let free = || (slots.free(&slow), slots.free(&other));
         let mut line: Vec<_> = (0..2).map(|_| slots.stand_in_line(&slow)).collect();
         assert_eq!(free(), (1, 3));
-        let slot = slots.try_acquire(&slow).unwrap();
+        let taken = slots.try_acquire(&slow).unwrap();
         line.pop();
         assert_eq!(free(), (1, 3), "it has its slot");
         line.extend((0..5).map(|_| slots.stand_in_line(&slow)));
         assert_eq!(free(), (0, 3));
-        drop((line, slot));
+        drop((line, taken));
         assert_eq!(free(), (3, 3));
     }
 }

@@ -98,11 +98,6 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// What each sentinel by itself takes for the primary. Empty where there are none.
-    pub async fn sentinels_now(&self) -> Vec<(HostPort, Result<HostPort, StoreError>)> {
-        self.nodes.resolver().each_sentinel().await
-    }
-
     /// What the user may not do of all that a broker does, and which nodes take no writes.
     pub async fn tried(&self) -> Result<Tried, StoreError> {
         let mut one_shard_each: BTreeMap<HostPort, (Arc<Node>, u16)> = BTreeMap::new();

@@ -152,12 +152,6 @@ impl Resolver {
         best.map(|told| told.address).ok_or_else(|| worst(failed, self.sentinels.len()))
     }
 
-    /// What each sentinel by itself takes for the primary. Empty where there are none.
-    pub(super) async fn each_sentinel(&self) -> Vec<(HostPort, Result<HostPort, StoreError>)> {
-        let told = self.sentinels_told().await;
-        told.into_iter().map(|one| (one.sentinel, one.primary)).collect()
-    }
-
     async fn sentinels_told(&self) -> Vec<SentinelNow> {
         let Topology::Sentinel { primary, .. } = &self.topology else { return Vec::new() };
         let last = Instant::now() + LOOK_TIMEOUT;

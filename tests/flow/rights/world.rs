@@ -48,7 +48,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
@@ -520,15 +520,12 @@ impl World {
         &self.rig.a.store
     }
 
-    /// A call of which nobody waits for the answer; it is given up when this is aborted.
-    pub(crate) fn begun(
-        &self,
-        principal: &Principal,
-        method: &'static str,
-        request: Value,
-    ) -> JoinHandle<()> {
+    /// A call of which nobody waits for the answer; it is given up when this is dropped.
+    pub(crate) fn begun(&self, principal: &Principal, method: &'static str, request: Value) -> JoinSet<()> {
         let (channel, bearer) = (self.channel.clone(), principal.caller.id().to_owned());
-        tokio::spawn(async move { drop(calling::call(&channel, Some(&bearer), method, &request).await) })
+        let mut calls = JoinSet::new();
+        calls.spawn(async move { drop(calling::call(&channel, Some(&bearer), method, &request).await) });
+        calls
     }
 
     /// Another replica labels a connection, and nothing is heard of it here.

@@ -11,7 +11,7 @@ use crate::support::{
 };
 use bursar::{
     domain::{host_port::HostPort, token::Secret},
-    store::redis::{Confirm, Fresh, RedisOptions, Risk, Topology, Tried},
+    store::redis::{Confirm, Fresh, RedisOptions, Risk, Sees, Topology, Tried},
 };
 use rustls::ClientConfig;
 use tokio::time::Instant;
@@ -86,11 +86,16 @@ async fn mistakes(fleet: &Watched) {
     sentinels.push(HostPort::new("127.0.0.1", free_port()).unwrap());
     let one_away = options(Topology::Sentinel { sentinels, primary });
     connected(one_away.clone()).await;
-    let told = RedisStore::look(one_away).await.unwrap().sentinels_now().await;
+    let told = RedisStore::look(one_away).await.unwrap().sentinels_told().await;
     let primary = fleet.servers[0].address();
-    assert_eq!((told[0].1.as_ref(), told.len()), (Ok(&primary), 2), "{told:?}");
-    let StoreError::Unavailable { cause } = told[1].1.as_ref().unwrap_err() else { panic!("{told:?}") };
-    assert!(cause.contains(&told[1].0.to_string()), "{cause}");
+    assert_eq!((told[0].primary.as_ref(), told.len()), (Ok(&primary), 2), "{told:?}");
+    assert_eq!(
+        (told[0].sees, told[0].sentinels, told[0].quorum),
+        (Sees::Primary, Some(3), Some(2)),
+        "{told:?}"
+    );
+    let StoreError::Unavailable { cause } = told[1].primary.as_ref().unwrap_err() else { panic!("{told:?}") };
+    assert!(cause.contains(&told[1].sentinel.to_string()), "{cause}");
     let sentinels = vec![fleet.servers[0].address()];
     let cause = refused(options(Topology::Sentinel { sentinels, primary: PRIMARY.to_owned() })).await;
     assert!(cause.contains("does not answer as a Sentinel"), "{cause}");
