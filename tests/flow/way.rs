@@ -120,6 +120,11 @@ impl ShakyWay {
         Err(lost())
     }
 
+    /// Whether something is still to go wrong.
+    pub(crate) fn has_faults(&self) -> bool {
+        !self.faults.lock().is_empty()
+    }
+
     fn take(&self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut faults = self.faults.lock();
         let found = faults.iter().position(wanted)?;
