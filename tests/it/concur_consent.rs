@@ -98,9 +98,9 @@ async fn without_state_the_browsers_cookie_tells_whose_answer_it_is() {
     let stage = Stage::new(json!({"authorize": {"consent": "allow", "state": "left_out"}})).await;
     let arrival = stage.opened().await;
     assert!(arrival.url.query_pairs().all(|(name, _)| name != "state"), "{arrival:?}");
-    // Somebody else brings the same answer: they never began.
+    // Somebody else brings the same answer: for who never began there is nothing here.
     let stranger = Person::new(&[]).go(arrival.url.as_str(), |_| false).await;
-    assert_eq!(stranger.status, 403, "{stranger:?}");
+    assert_eq!(stranger.status, 404, "{stranger:?}");
     assert!(arrival.html.contains("<h1>Authorized</h1>"), "{arrival:?}");
     let token = stage.api.token("c0").await.unwrap();
     assert_eq!((token.api_base_url, token.generation), (stage.scene.base(HOME), 1));

@@ -159,7 +159,11 @@ impl Custodian {
             Part::Holding(Holding::Walks(prefix)) => self.of::<Walk>(walk, prefix, after).await,
             Part::Holding(Holding::Tenant(key)) => {
                 // The one record of this name, and none whose name begins alike.
-                let found = self.ledger.sifted::<Tenant>(&Key::new(key.as_str())?).await?;
+                // After a crash the walk may go on from here: it has been looked at then.
+                let found = match after {
+                    None => self.ledger.sifted::<Tenant>(&Key::new(key.as_str())?).await?,
+                    Some(_) => None,
+                };
                 let last = found.as_ref().map(|found| found.key.clone());
                 self.taken_in(walk, found.into_iter().collect()).await?;
                 Ok(Batch { looked: 1, last, more: false })
