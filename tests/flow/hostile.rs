@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use wire::{Act, Wire};
 
 /// Longest time of one case: one request of eight seconds, and what is around it on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Most bytes that a server gets rid of: an answer's bound, and what the kernel holds for both ends.
 const TAKEN_MAX: usize = 24 * 1024 * 1024;
 /// Cases side by side: most of them wait.

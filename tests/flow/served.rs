@@ -242,7 +242,7 @@ async fn messages_and_headers_have_a_size_and_what_is_larger_costs_only_itself()
 async fn a_connection_has_so_many_calls_at_once_and_another_one_is_not_held_up() {
     let site = Site::new(Limits { concurrent_requests_per_connection: 2, ..LIMITS }).await;
     site.rig.seed(1).await;
-    site.rig.server.then([Say::Late(Duration::from_secs(60))]);
+    site.rig.server.then([Say::Late(Duration::from_secs(8))]);
     let full = site.channel();
     token(&full).await.unwrap();
     let waits = || token_of(&full, "tenants/t/connections/c1");
@@ -262,8 +262,9 @@ async fn a_connection_has_so_many_calls_at_once_and_another_one_is_not_held_up()
         _ = &mut first => panic!("the provider takes longer"),
         _ = &mut second => panic!("the provider takes longer"),
     }
-    drop((first, second));
-    third.await;
+    let ended = tokio::join!(first, second, third);
+    ended.0.unwrap();
+    ended.1.unwrap();
     site.end().await;
 }
 

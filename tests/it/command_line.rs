@@ -38,13 +38,17 @@ async fn tokens_verify_and_are_renewed_without_anyone_asking() {
     let issued = verified(&first, &keys);
     assert_eq!(issued["exp"].as_u64().unwrap() - issued["iat"].as_u64().unwrap(), 30);
 
-    let message = until("another token is handed out", || async {
-        let told = command.run(&["token", "get", NAME, "--output", "json"]).await;
-        let message: Value = serde_json::from_str(&told.out).unwrap();
-        (message["access_token"] != json!(first)).then_some(message)
-    })
-    .await;
+    // Who looks at the connection asks for no token.
+    let generation = async || {
+        let shown = command.run(&["connection", "show", NAME, "--output", "json"]).await;
+        serde_json::from_str::<Value>(&shown.out).unwrap()["generation"].as_u64().unwrap()
+    };
+    let begun = generation().await;
+    until("it is renewed", async || (generation().await > begun).then_some(())).await;
+    let told = command.run(&["token", "get", NAME, "--output", "json"]).await;
+    let message: Value = serde_json::from_str(&told.out).unwrap();
     let second = message["access_token"].as_str().unwrap();
+    assert_ne!(second, first);
     let renewed = verified(second, &keys);
     assert!(
         renewed["iat"].as_u64() < issued["exp"].as_u64(),

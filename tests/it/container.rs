@@ -66,7 +66,8 @@ async fn any_user_serves_from_a_root_that_cannot_be_written_to() {
 
 #[tokio::test]
 async fn after_sigterm_an_exchange_is_finished_and_kept_and_the_process_ends_in_time() {
-    let (scene, root) = mounted(Duration::from_secs(60)).await;
+    let grace = Duration::from_secs(60);
+    let (scene, root) = mounted(grace).await;
     let mut running = Running::start(&root, Volume::Writable);
     let api = Api::of(running.ready().await);
     let held = scene.connect(&api, 1).await;
@@ -85,6 +86,7 @@ async fn after_sigterm_an_exchange_is_finished_and_kept_and_the_process_ends_in_
     let asked = Instant::now();
     running.terminate();
     let status = running.ended().await;
+    assert!(asked.elapsed() < grace, "{:?}", asked.elapsed());
     println!("ended {:?} after SIGTERM, with an answer that came {LATE:?} late", asked.elapsed());
     assert!(status.success(), "{status}: {}", running.logged());
     let refreshed = caller.join_next().await.unwrap().unwrap().unwrap();

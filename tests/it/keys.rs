@@ -8,7 +8,10 @@ use crate::support::{
     scene::{Place, Scene, Settings},
     tell_load, until,
 };
-use bursar::api::{KeyChain, RotateTenantKeyRequest, WatchKeyChainRequest, key_version::State};
+use bursar::{
+    api::{KeyChain, RotateTenantKeyRequest, WatchKeyChainRequest, key_version::State},
+    clock::{Clock, SystemClock},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -163,7 +166,9 @@ async fn every_key_is_rotated_under_load_without_a_failed_call_or_a_lost_refresh
         async || replicas[1].chain("keyChains/kek").await.unwrap().versions[1].create_time.unwrap().seconds;
     let before_rotation = made().await;
     keys(&one, &["rotate", "kek"]).await;
-    assert!(made().await.abs_diff(before_rotation) <= 30, "it was met when the deployment began");
+    let (told, age) = (made().await, SystemClock.now().as_secs().abs_diff(before_rotation.unsigned_abs()));
+    // Clocks that are compared on a busy machine differ a little; it is far from the time of the rotation in any case.
+    assert!(told.abs_diff(before_rotation) * 2 < age, "it was met when the deployment began, {age} s ago");
     let kek = replicas[1].chain("keyChains/kek").await.unwrap();
     assert_eq!(states(&kek), [(2, State::Active), (1, State::DecryptOnly)]);
     load.look("root keys are wrapped by the new KEK");

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const ROTATIONS: usize = 20;
 /// Between the refusal that raises suspicion and the one that confirms it, in milliseconds. Meant are 2.8 to 4.2 s and
 /// a tick of the scheduler; a busy machine adds to that.
-const CONFIRMED_AFTER: RangeInclusive<u64> = 2000..=60_000;
+const CONFIRMED_AFTER: RangeInclusive<u64> = 2000..=20_000;
 /// Longest that a connection may take to end after the first refusal.
 const END_MAX: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(100);

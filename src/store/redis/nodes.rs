@@ -241,7 +241,7 @@ impl Nodes {
         question: &Pipeline,
         deadline: Instant,
     ) -> Result<T, Fault> {
-        let (mut hops, mut role) = (0, As::Owner);
+        let (mut hops, mut role, mut put_off) = (0, As::Owner, false);
         loop {
             let link = node.link(lane);
             let answer = match role {
@@ -250,6 +250,12 @@ impl Nodes {
             };
             hops += 1;
             let refused = match answer {
+                // Asked again so late that no answer could come, it says more that it was put off until then.
+                Err(Fault::Store(StoreError::Unavailable { .. }))
+                    if put_off && deadline <= Instant::now() =>
+                {
+                    return Err(Fault::TryAgain);
+                }
                 Err(fault) if hops < HOPS_MAX => fault,
                 answer => return answer,
             };
@@ -261,6 +267,7 @@ impl Nodes {
                 Fault::Ask(to) => (self.elsewhere(node, &to)?, As::Guest),
                 Fault::TryAgain if Instant::now() + TRY_AGAIN_PAUSE < deadline => {
                     sleep(TRY_AGAIN_PAUSE).await;
+                    put_off = true;
                     hops -= 1;
                     (self.node(slot).map_err(Fault::Store)?, As::Owner)
                 }

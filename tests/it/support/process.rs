@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bursar");
 /// Most lines of a log that a failed test shows.
@@ -86,6 +86,14 @@ impl Broker {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         until("the process ends", || std::future::ready(child.try_wait().unwrap())).await
+    }
+
+    /// Waits for its end, which has to come within its grace period.
+    pub(crate) async fn ended_within(&mut self, grace: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        let status = self.ended().await;
+        assert!(begun.elapsed() < grace, "it took {:?} of {grace:?}", begun.elapsed());
+        status
     }
 
     pub(crate) fn pid(&self) -> u32 {

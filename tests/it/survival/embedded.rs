@@ -150,7 +150,7 @@ async fn stop_in_mid_exchange(scene: &Scene, broker: &mut Broker, number: u64) {
     .await;
     let asked = Instant::now();
     broker.terminate();
-    let status = broker.ended().await;
+    let status = broker.ended_within(scene.settings.grace).await;
     assert!(status.success(), "{status}:\n{}", broker.logged());
     println!("ended {:?} after SIGTERM", asked.elapsed());
 }

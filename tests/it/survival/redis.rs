@@ -114,6 +114,33 @@ async fn a_full_redis_stops_refreshes_and_nothing_else() {
     agreed(&scene, &api, &held).await;
 }
 
+/// In the midst of a failover, say.
+#[tokio::test]
+async fn a_broker_starts_over_a_redis_that_can_be_read_and_takes_no_writes() {
+    let scene = Scene::new(Settings::default()).await;
+    let redis = Server::with(durable()).await;
+    let mut broker = Broker::serve(&scene.config("one", &Place::Redis(&redis))).await;
+    let api = Api::of(broker.address());
+    let held = scene.connect(&api, 1).await;
+    let token = api.token("c0").await.unwrap().access_token;
+    broker.terminate();
+    assert!(broker.ended().await.success());
+
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    broker.restart().await;
+    let api = Api::of(broker.address());
+    assert_eq!(api.token("c0").await.unwrap().access_token, token);
+    let asked = scene.simulator.counters().total;
+    let refused = api.refresh("c0").await.unwrap_err();
+    assert_eq!(reason(&refused), "STORE_UNAVAILABLE", "{refused}");
+    assert!(refused.message().contains("takes no writes"), "{refused}");
+    assert_eq!(scene.simulator.counters().total, asked);
+
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    until("it is refreshed", async || api.refresh("c0").await.ok()).await;
+    scene.books_agree(&api, &held).await;
+}
+
 #[tokio::test]
 async fn a_wrong_keyset_changes_nothing_in_redis() {
     let scene = Scene::new(Settings::default()).await;

@@ -54,7 +54,7 @@ async fn a_collector_that_is_away_does_no_harm_and_is_told_of_once() {
     drop(collector);
     stage.api.refresh(&id).await.unwrap();
     stage.broker.terminate();
-    let ended = stage.broker.ended().await;
+    let ended = stage.broker.ended_within(stage.scene.settings.grace).await;
     assert!(ended.success(), "{ended}");
 }
 
@@ -68,7 +68,7 @@ async fn the_last_spans_are_delivered_before_the_process_ends() {
     request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
     stage.api.tokens.clone().get_token(request).await.unwrap();
     stage.broker.terminate();
-    let ended = stage.broker.ended().await;
+    let ended = stage.broker.ended_within(stage.scene.settings.grace).await;
     assert!(ended.success(), "{ended}");
     assert!(collector.spans().iter().any(|(_, span)| hex(&span.trace_id) == trace));
 }
@@ -98,7 +98,7 @@ async fn a_collector_is_believed_by_the_authorities_that_are_configured() {
 
     let Stage { scene, mut broker, held, .. } = stage;
     broker.terminate();
-    broker.ended().await;
+    broker.ended_within(scene.settings.grace).await;
     scene.config_with("one", &Place::Embedded, &believed);
     broker.restart().await;
     let api = Api::of(broker.address());
