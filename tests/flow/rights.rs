@@ -355,9 +355,7 @@ async fn what_is_hidden_looks_absent_also_where_it_is_in_memory_and_nothing_else
             world.store().then(Fault::SlowRead(Duration::from_mins(5)));
             let gone = serde_json::json!({"name": name("away")});
             waiting = Some(world.begun(&world.principals[0], "GetToken", gone));
-            while world.store().has_faults() {
-                sleep(Duration::from_millis(5)).await;
-            }
+            until("it is at its read", async || !world.store().has_faults()).await;
             // What is read at once would need no place.
             for _ in 0..4 {
                 world.store().then(Fault::SlowRead(Duration::from_millis(50)));
@@ -393,19 +391,24 @@ async fn what_goes_on_when_its_caller_has_hung_up_keeps_its_place() {
             request["force"] = true.into();
         }
         let deleting = world.begun(admin, method, request);
-        let is_full =
-            async || get().await.info.get("reason").is_some_and(|reason| reason.as_str() == "OVERLOADED");
-        while !is_full().await {
-            sleep(Duration::from_millis(20)).await;
-        }
+        // Nobody else asks meanwhile: there is one place.
+        until("it is at its write", async || !world.store().has_faults()).await;
         drop(deleting);
         sleep(Duration::from_millis(200)).await;
-        assert!(is_full().await, "{method}");
-        // Until it has come to its end.
-        while get().await.code != Code::Ok {
-            sleep(Duration::from_millis(100)).await;
-        }
+        let answer = get().await;
+        assert_eq!(answer.info.get("reason").map(String::as_str), Some("OVERLOADED"), "{method}: {answer:?}");
+        until("it has come to its end", async || get().await.code == Code::Ok).await;
     }
+}
+
+/// Looks until it is so; the bound only says how long a failure takes.
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !look().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), looking).await.expect(what);
 }
 
 /// Of what is hidden and of what is not there, the same; or with a client that is hidden, and one that is not there.
